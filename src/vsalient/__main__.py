@@ -1,0 +1,5 @@
+"""`python -m vsalient`."""
+
+from vsalient.cli import main
+
+main()

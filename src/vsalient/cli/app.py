@@ -1,0 +1,82 @@
+"""The root command, its lazy verbs and the one place where errors become exit codes."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+from vsalient.errors import VsalientError
+
+VERBS = {
+    "predict": ("vsalient.cli.predict", "Write saliency videos, maps and masks for videos or frame folders."),
+    "segment": ("vsalient.cli.segment", "Turn videos or saliency maps into object masks."),
+    "evaluate": ("vsalient.cli.evaluate", "Score predictions against ground truth."),
+    "models": ("vsalient.cli.models", "List, inspect, fetch, verify and import weights."),
+    "train": ("vsalient.cli.train", "Train a network from a recipe."),
+    "doctor": ("vsalient.cli.doctor", "Say what this machine can do."),
+}
+"""Verb -> (module that defines a click command named `command`, one line for the root help)."""
+
+
+class VerbGroup(click.Group):
+    """A group whose verbs are imported on use, so that `--help` stays instant."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """All verbs, in the order of the table."""
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the verb's module; unknown names give None, and click suggests."""
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(VERBS[cmd_name][0]).command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the verbs from the table, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.group(cls=VerbGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="vsalient", message="%(prog)s %(version)s")
+def root() -> None:
+    """Find the object that stands out in every frame of any video.
+
+    \b
+    vsalient predict clip.mp4                     a saliency video beside you, no network needed
+    vsalient predict clip.mp4 --model 3dc-seg     another network
+    vsalient segment clip.mp4 --threshold adaptive
+    vsalient models list
+    """
+
+
+def main(args: list[str] | None = None) -> Any:
+    """Run the command line; expected failures end with one line on stderr and exit code 1.
+
+    Usage errors exit with 2, Ctrl-C with 130. `VSALIENT_DEBUG=1` lets the traceback through.
+    """
+    try:
+        code = root.main(args=args, prog_name="vsalient", standalone_mode=False)
+    except click.exceptions.Abort:
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except KeyboardInterrupt:
+        click.echo("Interrupted.", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except VsalientError as error:
+        if os.environ.get("VSALIENT_DEBUG"):
+            raise
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        # The reader of our stdout went away (`vsalient models list | head`): not an error of ours.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    sys.exit(code if isinstance(code, int) else 0)
