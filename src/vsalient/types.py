@@ -84,10 +84,12 @@ class Clip:
     Attributes:
         number: 0-based count of clips.
         indices: frame index per slot, length T; a repeated index fills a clip longer than its frames.
+        outputs: the slots whose maps are kept, None for all of them (conv3dnet keeps the middle one).
     """
 
     number: int
     indices: tuple[int, ...]
+    outputs: tuple[int, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.indices)
