@@ -1,0 +1,139 @@
+"""The threshold that maximises a sequence's F-measure; it sees the ground truth, so it is for analysis."""
+
+import re
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from vsalient.errors import DataError, OptionError
+from vsalient.segment.binarise import IndexedMask, Threshold, quantise
+from vsalient.types import MaskArray, SaliencyArray
+
+BETA_SQUARED = 0.3
+_SUFFIXES = {".png", ".bmp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg"}
+
+
+class MaxFThreshold(Threshold):
+    """One level for the whole sequence: the best of 256 by F-measure with β² = 0.3 (dsrfcn3d §3.1, F-Max).
+
+    Precision and recall are averaged over the frames, frames where one is undefined left out, and F is taken
+    of the averages. The maps wait as compressed grey levels in a temporary file on disk, so memory stays that
+    of one frame; all masks come out of `finish`.
+    """
+
+    def __init__(self, ground_truth: Path) -> None:
+        """Take a folder with one mask per frame, or a folder of such folders named like the sequences.
+
+        Raises:
+            OptionError: the folder does not exist.
+        """
+        if not ground_truth.is_dir():
+            raise OptionError(
+                f"Ground truth {ground_truth} is not a folder; give max-f:FOLDER with one mask per frame."
+            )
+        self.ground_truth = ground_truth
+        self.spec = f"max-f:{ground_truth}"
+        self.level: float | None = None
+        self._truths = _mask_files(ground_truth)
+        self._chunks: list[tuple[int, tuple[int, ...], int]] = []
+        # Closed by finish, or with this object: the file has no name and outlives neither.
+        self._spool = tempfile.TemporaryFile(prefix="vsalient-")  # noqa: SIM115
+        self._precision = np.zeros((2, 256))
+        self._recall = np.zeros((2, 256))
+
+    def push(self, index: int, saliency: SaliencyArray) -> list[IndexedMask]:
+        """Count this map against its ground truth and set it aside; nothing is certain yet.
+
+        Raises:
+            DataError: there is no ground truth for this frame, or it has another size.
+        """
+        number = len(self._chunks)
+        if number >= len(self._truths):
+            raise DataError(
+                f"Ground truth {self.ground_truth} has {len(self._truths)} masks, fewer than there are frames"
+                "; give the folder of one sequence with a mask per frame."
+            )
+        truth = _read_mask(self._truths[number])
+        if truth.shape != saliency.shape:
+            raise DataError(
+                f"Ground truth {self._truths[number]} is {truth.shape[1]}x{truth.shape[0]} but its map is "
+                f"{saliency.shape[1]}x{saliency.shape[0]}; both must have the same size."
+            )
+        grey = quantise(saliency)
+        self._count(grey, truth)
+        packed = zlib.compress(grey.tobytes(), 1)
+        self._spool.write(packed)
+        self._chunks.append((index, grey.shape, len(packed)))
+        return []
+
+    def finish(self) -> Iterator[IndexedMask]:
+        """Choose the level, then yield every frame's mask.
+
+        Raises:
+            DataError: there is more ground truth than there were frames.
+        """
+        if len(self._chunks) != len(self._truths):
+            raise DataError(
+                f"Ground truth {self.ground_truth} has {len(self._truths)} masks, but the sequence has "
+                f"{len(self._chunks)} frames; give the folder of one sequence with a mask per frame."
+            )
+        best = self._best()
+        self.level = best / 255.0
+        return self._masks(best)
+
+    def fresh(self, sequence: str | None = None) -> Threshold:
+        """Return an unused threshold; a subfolder named like the sequence is then its ground truth."""
+        own = self.ground_truth / sequence if sequence else self.ground_truth
+        return MaxFThreshold(own if own.is_dir() else self.ground_truth)
+
+    def _count(self, grey: NDArray[np.uint8], truth: MaskArray) -> None:
+        inside = np.bincount(grey[truth], minlength=256)[::-1].cumsum()[::-1]
+        above = np.bincount(grey.reshape(-1), minlength=256)[::-1].cumsum()[::-1]
+        found = above > 0
+        self._precision[0, found] += inside[found] / above[found]
+        self._precision[1] += found
+        if inside[0] > 0:
+            self._recall[0] += inside / inside[0]
+            self._recall[1] += 1
+
+    def _best(self) -> int:
+        precision = self._precision[0] / np.maximum(self._precision[1], 1)
+        recall = self._recall[0] / np.maximum(self._recall[1], 1)
+        weighted = BETA_SQUARED * precision + recall
+        score = np.divide(
+            (1 + BETA_SQUARED) * precision * recall, weighted, where=weighted > 0, out=np.zeros(256)
+        )
+        return int(score.argmax()) if score.any() else 255
+
+    def _masks(self, best: int) -> Iterator[IndexedMask]:
+        self._spool.seek(0)
+        for index, shape, size in self._chunks:
+            grey = np.frombuffer(zlib.decompress(self._spool.read(size)), dtype=np.uint8).reshape(shape)
+            yield index, grey >= best
+        self._spool.close()
+
+
+def _mask_files(folder: Path) -> list[Path]:
+    """Return the folder's mask images in natural order; empty when it holds only folders."""
+    files = [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()]
+    return sorted(
+        files,
+        key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)],
+    )
+
+
+def _read_mask(path: Path) -> MaskArray:
+    """Read a mask: palette index above 0, grey of 0/1 above 0, any other grey at least 128."""
+    try:
+        with Image.open(path) as image:
+            pixels = np.asarray(image if image.mode == "P" else image.convert("L"))
+            palette = image.mode == "P"
+    except OSError as error:
+        raise DataError(f"Ground truth {path} cannot be read as an image: {error}.") from error
+    mask: MaskArray = pixels > 0 if palette or pixels.max(initial=0) <= 1 else pixels >= 128
+    return mask
