@@ -1,7 +1,7 @@
 """The networks, one file a paper, and the table that builds them by name.
 
 A network is an `nn.Module` with `forward(clip: (B, 3, T, H, W) float in [0, 1]) -> logits` and
-`probability(logits) -> (B, T, H, W) float in [0, 1]`. Importing this package imports no network: `build` does.
+`probability(logits) -> (B, T, H, W) float in [0, 1]`. Importing this package loads no torch.
 """
 
 import importlib
