@@ -1,0 +1,418 @@
+"""Lite3DC: the small default network. A per-frame ImageNet encoder, a 3D decoder and a motion cue.
+
+The decoder keeps the two ideas of 3DC-Seg (papers' section 3.2): a 3D global convolution on the coarsest features
+and 3D refinement blocks on the way up. It differs where a CPU asks for it: the encoder (EfficientNet-Lite) sees one
+frame at a time, so that its features serve every clip that holds the frame; channels are few; and because a
+per-frame encoder knows nothing of motion, the correlation of neighbouring frames' features is given to the decoder.
+
+Axes: B batch, C channels, T frames, H and W pixels; `s8` means an eighth of the input's resolution.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class LiteVariant(NamedTuple):
+    """An EfficientNet-Lite size: multipliers of the B0 layout for channels and for block repeats."""
+
+    width: float
+    depth: float
+
+
+VARIANTS: dict[str, LiteVariant] = {
+    "lite0": LiteVariant(1.0, 1.0),
+    "lite1": LiteVariant(1.0, 1.1),
+    "lite2": LiteVariant(1.1, 1.2),
+}
+# EfficientNet-B0's stages: kernel, stride, expansion, channels, repeats (Tan and Le, ICML 2019, Table 1).
+STAGES = (
+    (3, 1, 1, 16, 1),
+    (3, 2, 6, 24, 2),
+    (5, 2, 6, 40, 2),
+    (3, 2, 6, 80, 3),
+    (5, 1, 6, 112, 3),
+    (5, 2, 6, 192, 4),
+    (3, 1, 6, 320, 1),
+)
+TAP_STAGES = (0, 1, 2, 4, 6)
+"""The stages whose outputs leave the encoder, at s2, s4, s8, s16 and s32."""
+
+
+def _round_channels(channels: float) -> int:
+    """Round to a multiple of 8, never down by more than a tenth (the EfficientNet rule)."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
+
+
+class ConvNorm2d(nn.Module):
+    """Convolution, batch norm, optional ReLU6; `fuse` folds the norm into the convolution."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, act: bool = True):
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
+        self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=1e-3)
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C', H/stride, W/stride)."""
+        x = self.norm(self.conv(x))
+        return F.relu6(x, inplace=not torch.is_grad_enabled()) if self.act else torch.as_tensor(x)
+
+
+class InvertedResidual(nn.Module):
+    """MobileNetV2's block without squeeze-excite: expand, depthwise, project, and a shortcut where shapes agree."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, expansion: int):
+        super().__init__()
+        middle = inputs * expansion
+        self.expand = ConvNorm2d(inputs, middle, 1) if expansion > 1 else nn.Identity()
+        self.depthwise = ConvNorm2d(middle, middle, kernel, stride=stride, groups=middle)
+        self.project = ConvNorm2d(middle, outputs, 1, act=False)
+        self.shortcut = stride == 1 and inputs == outputs
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, H, W) → (N, C', H/stride, W/stride)."""
+        y = self.project(self.depthwise(self.expand(x)))
+        return x + y if self.shortcut else y
+
+
+class EfficientNetLite(nn.Module):
+    """EfficientNet-Lite without its head: five taps at s2, s4, s8, s16 and s32.
+
+    Source: Tan and Le, ICML 2019, and the Lite variants (ReLU6, no squeeze-excite, fixed stem). Input normalised as
+    the published weights expect: (255·x − 127) / 128.
+    """
+
+    def __init__(self, variant: str = "lite0") -> None:
+        super().__init__()
+        size = VARIANTS[variant]
+        self.register_buffer("mean", torch.tensor(127.0 / 255.0), persistent=False)
+        self.register_buffer("scale", torch.tensor(255.0 / 128.0), persistent=False)
+        self.stem = ConvNorm2d(3, 32, 3, stride=2)
+        channels, stages, taps = 32, [], []
+        for number, (kernel, stride, expansion, outputs, repeats) in enumerate(STAGES):
+            outputs = _round_channels(outputs * size.width)
+            # The Lite variants scale neither the first nor the last stage's depth.
+            count = repeats if number in (0, len(STAGES) - 1) else math.ceil(repeats * size.depth)
+            blocks = []
+            for i in range(count):
+                blocks.append(InvertedResidual(channels, outputs, kernel, stride if i == 0 else 1, expansion))
+                channels = outputs
+            stages.append(nn.Sequential(*blocks))
+            if number in TAP_STAGES:
+                taps.append(outputs)
+        self.stages = nn.ModuleList(stages)
+        self.tap_channels = tuple(taps)
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Features of (N, 3, H, W) frames in [0, 1], H and W multiples of 32, finest first."""
+        x = self.stem((frames - self.get_buffer("mean")) * self.get_buffer("scale"))
+        taps = []
+        for number, stage in enumerate(self.stages):
+            x = stage(x)
+            if number in TAP_STAGES:
+                taps.append(x)
+        return tuple(taps)
+
+
+class Conv3dNorm(nn.Module):
+    """3D convolution with edge frames repeated in time, batch norm, optional ReLU.
+
+    Repeating instead of zero padding makes a clip's end look like a pause rather than a cut, and lets one weight
+    serve stills (T = 1) and clips of any length.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int], *, act: bool = True):
+        super().__init__()
+        self.conv = nn.Conv3d(inputs, outputs, kernel, padding=(0, kernel[1] // 2, kernel[2] // 2), bias=False)
+        self.norm: nn.Module = nn.BatchNorm3d(outputs)
+        self.pad_frames = kernel[0] // 2
+        self.act = act
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) → (B, C', T, H, W)."""
+        if self.pad_frames:
+            x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
+        x = self.norm(self.conv(x))
+        return F.relu(x, inplace=not torch.is_grad_enabled()) if self.act else x
+
+
+class GlobalConv3d(nn.Module):
+    """GC3D (3DC-Seg, section 3.2 and Fig. 2): a 7×7 view by two pairs of row and column convolutions, summed."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.left1 = nn.Conv3d(channels, channels, (1, 7, 1), padding=(0, 3, 0))
+        self.left2 = nn.Conv3d(channels, channels, (1, 1, 7), padding=(0, 0, 3))
+        self.right1 = nn.Conv3d(channels, channels, (1, 1, 7), padding=(0, 0, 3))
+        self.right2 = nn.Conv3d(channels, channels, (1, 7, 1), padding=(0, 3, 0))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) → same shape."""
+        return torch.as_tensor(self.left2(self.left1(x)) + self.right2(self.right1(x)))
+
+
+class ClipAttention(nn.Module):
+    """Every coarse position of every frame looks at every other of the clip (after NL3D, 3DC-Seg Table 2b)."""
+
+    def __init__(self, channels: int, heads: int = 4) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(channels)
+        self.qkv = nn.Linear(channels, 3 * channels)
+        self.out = nn.Linear(channels, channels)
+        self.heads = heads
+        nn.init.zeros_(self.out.weight)  # begins as the identity
+        nn.init.zeros_(self.out.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, T, H, W) → same shape, residual."""
+        b, c, t, h, w = x.shape
+        tokens = self.norm(x.permute(0, 2, 3, 4, 1).reshape(b, t * h * w, c))
+        q, k, v = self.qkv(tokens).view(b, t * h * w, 3, self.heads, c // self.heads).permute(2, 0, 3, 1, 4)
+        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(b, t * h * w, c)
+        return torch.as_tensor(x + self.out(mixed).view(b, t, h, w, c).permute(0, 4, 1, 2, 3))
+
+
+class Refine3d(nn.Module):
+    """RF3D (3DC-Seg, section 3.2 and Fig. 2) on few channels: a residual pair, the coarser map added, another pair.
+
+    In each pair one convolution is 3×3×3 and one 1×3×3: half the cost of two full ones for the same reach.
+    """
+
+    def __init__(self, inputs: int, coarser: int, channels: int, *, temporal: bool = True) -> None:
+        super().__init__()
+        full = (3, 3, 3) if temporal else (1, 3, 3)
+        self.reduce = Conv3dNorm(inputs, channels, (1, 1, 1), act=False)
+        self.skip1 = Conv3dNorm(channels, channels, full)
+        self.skip2 = Conv3dNorm(channels, channels, (1, 3, 3), act=False)
+        self.bring = Conv3dNorm(coarser, channels, (1, 1, 1), act=False)
+        self.merge1 = Conv3dNorm(channels, channels, full)
+        self.merge2 = Conv3dNorm(channels, channels, (1, 3, 3), act=False)
+
+    def forward(self, feature: Tensor, coarser: Tensor) -> Tensor:
+        """Encoder feature (B, C, T, H, W) and coarser map (B, C', T, H/2, W/2) → (B, channels, T, H, W)."""
+        skip = self.reduce(feature)
+        skip = skip + self.skip2(self.skip1(F.relu(skip)))
+        merged = skip + upsample(self.bring(coarser), 2)
+        return torch.as_tensor(F.relu(merged + self.merge2(self.merge1(F.relu(merged)))))
+
+
+def halve(x: Tensor) -> Tensor:
+    """Mean over 2×2 blocks of (B, C, T, H, W), space only (avg_pool3d has no bfloat16 kernel on the CPU)."""
+    b, c, t, h, w = x.shape
+    return F.avg_pool2d(x.transpose(1, 2).reshape(b * t, c, h, w), 2).view(b, t, c, h // 2, w // 2).transpose(1, 2)
+
+
+def upsample(x: Tensor, factor: int) -> Tensor:
+    """Bilinear enlargement of (B, C, T, H, W) in space only; time keeps its length."""
+    b, c, t, h, w = x.shape
+    flat = x.transpose(1, 2).reshape(b * t, c, h, w)
+    flat = F.interpolate(flat, scale_factor=float(factor), mode="bilinear", align_corners=False)
+    return flat.view(b, t, c, h * factor, w * factor).transpose(1, 2)
+
+
+def local_correlation(first: Tensor, second: Tensor, radius_y: int, radius_x: int) -> Tensor:
+    """Inner products of each position of `first` with the window around it in `second`, both (N, C, H, W).
+
+    The window reaches `radius_y` positions up and down, `radius_x` left and right.
+
+    Returns:
+        (N, (2·radius_y + 1)·(2·radius_x + 1), H, W); outside the picture the products are 0. Channel
+        (dy + radius_y)·(2·radius_x + 1) + dx + radius_x belongs to the displacement (dy, dx).
+    """
+    n, _, h, w = first.shape
+    rows, columns = 2 * radius_y + 1, 2 * radius_x + 1
+    wide = w + 2 * radius_x
+    padded = F.pad(second, (radius_x, radius_x, radius_y, radius_y))
+    query = first.permute(0, 2, 3, 1)  # N H W C
+    key = padded.permute(0, 2, 1, 3)  # N H+2ry C W+2rx
+    volumes = []
+    for dy in range(rows):
+        # A row of queries against one whole row of keys is a band matrix; padding each of its rows by one
+        # element skews the band into columns, so that slicing picks the window.
+        products = torch.matmul(query, key[:, dy : dy + h])  # N H W W+2rx
+        skewed = F.pad(products.reshape(n, h, w * wide), (0, w)).view(n, h, w, wide + 1)
+        volumes.append(skewed[..., :columns])
+    return torch.stack(volumes, dim=3).reshape(n, h, w, rows * columns).permute(0, 3, 1, 2)
+
+
+class MotionCue(nn.Module):
+    """What moved, and how, from the correlation of neighbouring frames' features at s8.
+
+    For every position: matching scores against the next and the previous frame, the displacement they imply
+    (soft arg-max), and that displacement less the frame's mean, which takes away most of a camera's pan. At a clip's
+    ends the missing neighbour is replaced by the other one with the displacement reversed, as if motion went on.
+    """
+
+    radius_y = 4
+    radius_x = 6
+
+    def __init__(self, inputs: int, match: int, outputs: int) -> None:
+        super().__init__()
+        self.match = nn.Conv2d(inputs, match, 1)
+        self.temperature = nn.Parameter(torch.tensor(2.0))
+        window = (2 * self.radius_y + 1) * (2 * self.radius_x + 1)
+        dy, dx = torch.meshgrid(
+            torch.arange(-self.radius_y, self.radius_y + 1) / 4.0,
+            torch.arange(-self.radius_x, self.radius_x + 1) / 4.0,
+            indexing="ij",
+        )
+        self.register_buffer("grid", torch.stack([dy.flatten(), dx.flatten()]), persistent=False)  # 2 × window
+        self.score = Conv3dNorm(2 * window, outputs, (1, 1, 1))
+        self.flow = Conv3dNorm(8, outputs // 2, (1, 3, 3))
+        self.mix = Conv3dNorm(outputs + outputs // 2, outputs, (3, 3, 3))
+        self.outputs = outputs
+
+    def project(self, feature: Tensor) -> Tensor:
+        """Per-frame part: (N, C, H, W) → unit vectors (N, match, H, W)."""
+        return F.normalize(self.match(feature).float(), dim=1).to(feature.dtype)
+
+    def displacement(self, scores: Tensor) -> Tensor:
+        """Soft arg-max of (N, window, H, W) scores: (N, 2, H, W), in quarters of a position, y first."""
+        weights = torch.softmax(scores.float() * (4.0 * self.temperature.float()), dim=1)
+        return torch.einsum("nwhx,dw->ndhx", weights, self.get_buffer("grid").float()).to(scores.dtype)
+
+    def forward(self, match: Tensor) -> Tensor:
+        """Unit vectors (B, T, C, H, W) → motion features (B, outputs, T, H, W); zeros for a still (T = 1)."""
+        b, t, c, h, w = match.shape
+        if t == 1:
+            return match.new_zeros(b, self.outputs, 1, h, w)
+        first = match[:, :-1].reshape(b * (t - 1), c, h, w)
+        second = match[:, 1:].reshape(b * (t - 1), c, h, w)
+        scores = local_correlation(torch.cat([first, second]), torch.cat([second, first]), self.radius_y, self.radius_x)
+        flows = self.displacement(scores)
+        forward, backward = (x.reshape(b, t - 1, -1, h, w) for x in scores.chunk(2))
+        ahead, behind = (x.reshape(b, t - 1, 2, h, w) for x in flows.chunk(2))
+        # The window is symmetric, so reversing its order reverses the displacement.
+        forward, backward = (
+            torch.cat([forward, backward[:, -1:].flip(2)], dim=1),
+            torch.cat([forward[:, :1].flip(2), backward], dim=1),
+        )
+        ahead, behind = torch.cat([ahead, -behind[:, -1:]], dim=1), torch.cat([-ahead[:, :1], behind], dim=1)
+        flow = torch.cat([ahead, behind], dim=2)  # B T 4 H W
+        flow = torch.cat([flow, flow - flow.mean(dim=(3, 4), keepdim=True)], dim=2).transpose(1, 2)
+        score = self.score(torch.cat([forward, backward], dim=2).transpose(1, 2))
+        return torch.as_tensor(self.mix(torch.cat([score, self.flow(flow)], dim=1)))
+
+
+class Lite3DC(nn.Module):
+    """The 3dc-lite network: frames (B, 3, T, H, W) in [0, 1], H and W multiples of 32, any T ≥ 1, to logits.
+
+    Args:
+        variant: the encoder's size, "lite0", "lite1" or "lite2".
+        channels: decoder channels at s32, s16, s8, s4 and s2.
+        motion: channels of the motion cue; 0 leaves it out.
+        match: channels compared by the motion cue.
+    """
+
+    def __init__(
+        self,
+        variant: str = "lite0",
+        channels: tuple[int, int, int, int, int] = (96, 96, 64, 32, 16),
+        motion: int = 48,
+        match: int = 32,
+    ) -> None:
+        super().__init__()
+        c32, c16, c8, c4, c2 = channels
+        self.encoder = EfficientNetLite(variant)
+        t2, t4, t8, t16, t32 = self.encoder.tap_channels
+        self.reduce32 = nn.Conv2d(t32, c32, 1)
+        self.motion = MotionCue(t8, match, motion) if motion else None
+        self.context = GlobalConv3d(c32)
+        self.context1 = Conv3dNorm(c32 + motion, c32, (3, 3, 3))
+        self.context2 = Conv3dNorm(c32, c32, (3, 3, 3), act=False)
+        self.attention = ClipAttention(c32)
+        self.refine16 = Refine3d(t16 + motion, c32, c16)
+        self.refine8 = Refine3d(t8 + motion, c16, c8)
+        self.refine4 = Refine3d(t4, c8, c4, temporal=False)
+        self.fine = Conv3dNorm(t2, c2, (1, 1, 1), act=False)
+        self.fine_bring = Conv3dNorm(c4, c2, (1, 1, 1), act=False)
+        self.fine_mix = Conv3dNorm(c2, c2, (1, 3, 3))
+        self.head2 = nn.Conv3d(c2, 1, (1, 3, 3), padding=(0, 1, 1))
+        self.head4 = nn.Conv3d(c4, 1, 1)
+        self.head8 = nn.Conv3d(c8, 1, 1)
+        self.head16 = nn.Conv3d(c16, 1, 1)
+
+    def encode(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """All that depends on one frame only: (N, 3, H, W) in [0, 1] → features at s2, s4, s8, s16, s32, matching."""
+        s2, s4, s8, s16, s32 = self.encoder(frames)
+        features = (s2, s4, s8, s16, self.reduce32(s32))
+        return (*features, self.motion.project(s8)) if self.motion is not None else features
+
+    def decode(self, features: tuple[Tensor, ...]) -> Tensor:
+        """What `encode` gave, stacked over a clip, each (B, T, C, h, w) → logits (B, 1, T, H, W)."""
+        return self._decode(features)[0]
+
+    def forward(self, clip: Tensor) -> Tensor:
+        """(B, 3, T, H, W) in [0, 1] → logits (B, 1, T, H, W)."""
+        return self.decode(self._encode_clip(clip))
+
+    def training_outputs(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """Logits for deep supervision, finest first: (B, 1, T, h, w) at s1, s4, s8 and s16."""
+        return self._decode(self._encode_clip(clip))
+
+    @staticmethod
+    def probability(logits: Tensor) -> Tensor:
+        """Logits (B, 1, T, H, W) → foreground probability (B, T, H, W) in [0, 1]."""
+        return torch.sigmoid(logits.float())[:, 0]
+
+    def _encode_clip(self, clip: Tensor) -> tuple[Tensor, ...]:
+        b, _, t = clip.shape[:3]
+        features = self.encode(clip.transpose(1, 2).flatten(0, 1))
+        return tuple(f.view(b, t, *f.shape[1:]) for f in features)
+
+    def _decode(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        s2, s4, s8, s16, s32 = (f.transpose(1, 2) for f in features[:5])
+        x = self.context(s32)
+        if self.motion is not None:
+            cue8 = self.motion(features[5])
+            cue16 = halve(cue8)
+            s8, s16 = torch.cat([s8, cue8], 1), torch.cat([s16, cue16], 1)
+            mixed = torch.cat([F.relu(x), halve(cue16)], 1)
+        else:
+            mixed = F.relu(x)
+        x = self.attention(x + self.context2(self.context1(mixed)))
+        x16 = self.refine16(s16, x)
+        x8 = self.refine8(s8, x16)
+        x4 = self.refine4(s4, x8)
+        x2 = F.relu(self.fine(s2) + upsample(self.fine_bring(x4), 2))
+        finest = self.head2(self.fine_mix(x2))
+        return upsample(finest, 2), self.head4(x4), self.head8(x8), self.head16(x16)
+
+
+STEM_KEYS: Mapping[str, str] = {"_conv_stem": "stem.conv.", "_bn0": "stem.norm."}
+BLOCK_KEYS: Mapping[str, str] = {
+    "_expand_conv": "expand.conv.",
+    "_bn0": "expand.norm.",
+    "_depthwise_conv": "depthwise.conv.",
+    "_bn1": "depthwise.norm.",
+    "_project_conv": "project.conv.",
+    "_bn2": "project.norm.",
+}
+HEAD_KEYS = ("_conv_head.", "_bn1.", "_fc.")
+"""The classifier's head: segmentation has no use for it."""
+
+
+def convert_encoder(raw: Mapping[str, Tensor], variant: str = "lite0") -> dict[str, Tensor]:
+    """Rename the published EfficientNet-Lite classifier's state dict to `EfficientNetLite`'s names, less its head."""
+    size = VARIANTS[variant]
+    last = len(STAGES) - 1
+    counts = [s[4] if i in (0, last) else math.ceil(s[4] * size.depth) for i, s in enumerate(STAGES)]
+    homes = [f"stages.{stage}.{block}." for stage, count in enumerate(counts) for block in range(count)]
+    renamed = {}
+    for key, value in raw.items():
+        if key.startswith(HEAD_KEYS):
+            continue
+        if key.startswith("_blocks."):
+            _, number, rest = key.split(".", 2)
+            name, leaf = rest.split(".", 1)
+            renamed[homes[int(number)] + BLOCK_KEYS[name] + leaf] = value
+        else:
+            name, leaf = key.split(".", 1)
+            renamed[STEM_KEYS[name] + leaf] = value
+    return renamed
