@@ -83,9 +83,7 @@ class FixedThreshold(FrameThreshold):
             OptionError: the level is outside [0, 1].
         """
         if not 0.0 <= value <= 1.0:
-            raise OptionError(
-                f"Threshold {value:g} is outside 0 to 1; give a probability, for example fixed:0.5."
-            )
+            raise OptionError(f"Threshold {value:g} is outside 0 to 1; give a probability, for example fixed:0.5.")
         self.value = value
         self.spec = f"fixed:{value:g}"
 

@@ -84,8 +84,7 @@ class HysteresisThreshold(Threshold):
         """
         if not 0.0 <= low <= high <= 1.0:
             raise OptionError(
-                f"Hysteresis levels {low:g},{high:g} must be 0 ≤ low ≤ high ≤ 1, "
-                "for example hysteresis:0.3,0.7."
+                f"Hysteresis levels {low:g},{high:g} must be 0 ≤ low ≤ high ≤ 1, for example hysteresis:0.3,0.7."
             )
         if look_ahead < 0:
             raise OptionError(f"A look-ahead of {look_ahead} frames is not possible; give 0 or more.")

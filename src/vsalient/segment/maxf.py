@@ -105,9 +105,7 @@ class MaxFThreshold(Threshold):
         precision = self._precision[0] / np.maximum(self._precision[1], 1)
         recall = self._recall[0] / np.maximum(self._recall[1], 1)
         weighted = BETA_SQUARED * precision + recall
-        score = np.divide(
-            (1 + BETA_SQUARED) * precision * recall, weighted, where=weighted > 0, out=np.zeros(256)
-        )
+        score = np.divide((1 + BETA_SQUARED) * precision * recall, weighted, where=weighted > 0, out=np.zeros(256))
         return int(score.argmax()) if score.any() else 255
 
     def _masks(self, best: int) -> Iterator[IndexedMask]:

@@ -32,9 +32,7 @@ __all__ = [
 FORMS = "adaptive, otsu, fixed:0.5, hysteresis:0.3,0.7 or max-f:GROUND_TRUTH"
 
 
-def parse_threshold(
-    text: str, *, scope: Literal["frame", "clip"] = "frame", clip_length: int = 4
-) -> Threshold:
+def parse_threshold(text: str, *, scope: Literal["frame", "clip"] = "frame", clip_length: int = 4) -> Threshold:
     """Return the threshold that `text` names.
 
     Args:
@@ -50,9 +48,7 @@ def parse_threshold(
     name, colon, argument = text.strip().partition(":")
     name = name.strip().lower()
     if scope == "clip" and name != "adaptive":
-        raise OptionError(
-            f"The clip scope is for the adaptive threshold, not for '{text}'; leave one of them out."
-        )
+        raise OptionError(f"The clip scope is for the adaptive threshold, not for '{text}'; leave one of them out.")
     if name in ("adaptive", "otsu") and colon:
         raise OptionError(f"Threshold '{name}' takes no value, '{argument}' is too much; write just {name}.")
     if name == "adaptive":
