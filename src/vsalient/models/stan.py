@@ -1,0 +1,242 @@
+"""STAN: a spatial and a temporal stream, joined over four frames by ConvLSTM, 3D convolution and attention.
+
+Source: Y. Tang, W. Zou, Y. Hua, Z. Jin and X. Li, "Video Salient Object Detection via Spatiotemporal
+Attention Neural Networks", Neurocomputing 2020. Section, equation and figure numbers below are that paper's.
+
+Which frame the map belongs to: the ConvLSTM is "many-to-one" (Eq. 3), its output is the last hidden state, so
+a clip of four frames yields the map of its last frame, and a video is read with one clip a frame that ends at
+it.
+
+Choices where the text leaves a number out:
+
+- The two branches of a stream (behind pooling 4, and behind block 6) are those of the FCN it starts from (DCL
+  [27]): 3×3×128 and 1×1×128 convolutions with ReLU. DCL's third, scoring convolution is what Eq. 5 calls the
+  1-channel convolution over both streams' features.
+- Eq. 7 weighs single maps (the attention has three channels for three features), so the ConvLSTM has one
+  hidden channel, and the 3D convolution one output channel, over the 4 × 128 concatenated channels of Eq. 2.
+- The 3D convolution is T×3×3 without padding in time, "many-to-one" like the ConvLSTM.
+- ReLU stands between the attention's two convolutions.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from vsalient.errors import OptionError
+from vsalient.models.channels import scaled
+from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time
+
+BRANCH_CHANNELS = 128
+ATTENTION_CHANNELS = 256
+BRANCH_BLOCKS = (4, 6)
+"""Section 4.2: one branch behind the fourth pooling, one behind the last convolution."""
+
+
+class Stream(nn.Module):
+    """A dense VGG with two branches: (N, 3 + priors, H, W) in [0, 1] → two features (N, 128, H/8, W/8)."""
+
+    def __init__(self, *, priors: int = 0, width: float = 1.0, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.vgg = DenseVGG(priors=priors, width=width, last_poolings="stride1", dropout=dropout)
+        channels = scaled(BRANCH_CHANNELS, width)
+        self.branches = nn.ModuleList(
+            nn.Sequential(
+                nn.Conv2d(self.vgg.channels[block - 1], channels, 3, padding=1),
+                nn.ReLU(),
+                nn.Conv2d(channels, channels, 1),
+                nn.ReLU(),
+            )
+            for block in BRANCH_BLOCKS
+        )
+        for module in self.branches.modules():
+            if isinstance(module, nn.Conv2d) and module.bias is not None:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+                nn.init.zeros_(module.bias)
+        if priors:
+            # "a Gaussian distribution is used to re-initialize the first convolutional layer" (section 4.2).
+            nn.init.kaiming_normal_(self.vgg.first.weight, nonlinearity="relu")
+
+    def forward(self, frames: Tensor) -> tuple[Tensor, ...]:
+        """Features of the two levels r1, r2 (Eq. 1, before the up-sampling)."""
+        features = self.vgg(frames)
+        return tuple(b(features[block - 1]) for b, block in zip(self.branches, BRANCH_BLOCKS, strict=True))
+
+
+class ConvLSTM(nn.Module):
+    """Eq. 4: an LSTM whose gates are convolutions of the input and of the last hidden state."""
+
+    def __init__(self, inputs: int, hidden: int, *, kernel: int = 3) -> None:
+        super().__init__()
+        self.hidden = hidden
+        # The four gates' weights side by side, in the order input, forget, output, memory.
+        self.input = nn.Conv2d(inputs, 4 * hidden, kernel, padding=kernel // 2)
+        self.recurrent = nn.Conv2d(hidden, 4 * hidden, kernel, padding=kernel // 2, bias=False)
+
+    def step(self, x: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """X_t (B, C, H, W), H_{t−1} and C_{t−1} (B, hidden, H, W) → H_t, C_t."""
+        enter, forget, leave, candidate = (self.input(x) + self.recurrent(hidden)).chunk(4, dim=1)
+        memory = torch.sigmoid(forget) * memory + torch.sigmoid(enter) * torch.tanh(candidate)
+        return torch.sigmoid(leave) * torch.tanh(memory), memory
+
+    def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """H_0 and C_0 for inputs like `x`: zeros."""
+        zeros = x.new_zeros(x.shape[0], self.hidden, *x.shape[2:])
+        return zeros, zeros
+
+
+class STAN(nn.Module):
+    """The whole network: (B, 3, 4, H, W) in [0, 1] and motion priors → last frame's logits (B, 1, 1, H, W).
+
+    H and W must be multiples of 8.
+
+    Args:
+        width: factor on every channel count; 1 is the paper's size.
+        frames: T, the clip's length.
+        temporal_stream, lstm, conv3d, attention: parts that the ablations of section 4.4 leave out. OS keeps
+            none, ST the temporal stream, STC and STL one of 3D convolution and ConvLSTM, STLC both; without
+            attention the maps are added.
+        refine_stride: ConvLSTM, 3D convolution and attention work at this fraction of the input's size; 1 in
+            the paper, more for the small configuration.
+        dropout: rate in VGG's block 6.
+    """
+
+    priors: tuple[str, ...] = ("motion",)
+
+    def __init__(
+        self,
+        width: float = 1.0,
+        *,
+        frames: int = 4,
+        temporal_stream: bool = True,
+        lstm: bool = True,
+        conv3d: bool = True,
+        attention: bool = True,
+        refine_stride: int = 1,
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        self.frames = frames
+        self.refine_stride = refine_stride
+        self.spatial = Stream(width=width, dropout=dropout)
+        self.temporal = Stream(priors=1, width=width, dropout=dropout) if temporal_stream else None
+        self.priors = ("motion",) if temporal_stream else ()
+        streams = 1 + temporal_stream
+        self.branch_channels = channels = scaled(BRANCH_CHANNELS, width)
+        levels = len(BRANCH_BLOCKS)
+        self.fuse = nn.ModuleList(nn.Conv2d(streams * channels, 1, 1) for _ in range(levels))
+        joined = streams * levels * channels
+        self.lstm = ConvLSTM(joined, 1) if lstm else None
+        self.conv3d = nn.Conv3d(joined, 1, (frames, 3, 3), padding=(0, 1, 1)) if conv3d else None
+        for head in (*self.fuse, *([self.conv3d] if self.conv3d is not None else [])):
+            assert isinstance(head, nn.Conv2d | nn.Conv3d) and head.bias is not None
+            nn.init.normal_(head.weight, std=0.01)
+            nn.init.zeros_(head.bias)
+        maps = 1 + lstm + conv3d
+        wide = scaled(ATTENTION_CHANNELS, width)
+        self.attention = (
+            nn.Sequential(nn.Conv2d(maps, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, maps, 1))
+            if attention and maps > 1
+            else None
+        )
+
+    def encode(self, frames: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
+        """All that depends on one frame only: (N, 3, H, W) and prior (N, 1, H, W) → features at an eighth.
+
+        Spatial stream's two levels, then the temporal stream's, each (N, 128, H/8, W/8).
+
+        Raises:
+            OptionError: the motion prior is missing.
+        """
+        features = self.spatial(frames)
+        if self.temporal is None:
+            return tuple(features)
+        if motion is None:
+            raise OptionError("stan needs the motion prior of every frame beside the frames")
+        return (*features, *self.temporal(torch.cat([frames, motion], dim=1)))
+
+    def decode(self, features: Sequence[Tensor]) -> Tensor:
+        """Stacked `encode` features, each (B, T, C, H/8, W/8) → the last frame's logits (B, 1, 1, H, W).
+
+        Raises:
+            OptionError: the clip has another length than the network.
+        """
+        t, _, h, w = features[0].shape[1:]
+        if t != self.frames:
+            raise OptionError(f"stan got a clip of {t} frames; it needs {self.frames}: use its own clip length")
+        size = (8 * h // self.refine_stride, 8 * w // self.refine_stride)
+        maps = [enlarge(self._fused([f[:, -1] for f in features]), size)]  # Ost, Eq. 5, of the last frame
+        hidden = memory = volume = None
+        # Frame by frame: only one frame's concatenated features (Eq. 2) are ever held at the full size.
+        for number in range(t):
+            x = enlarge(torch.cat([f[:, number] for f in features], dim=1), size)
+            if self.lstm is not None:
+                if hidden is None or memory is None:
+                    hidden, memory = self.lstm.start(x)
+                hidden, memory = self.lstm.step(x, hidden, memory)
+            if self.conv3d is not None:
+                # The 3D convolution, one of its T planes at a time; the bias goes with the first.
+                part = F.conv2d(
+                    x,
+                    self.conv3d.weight[:, :, number],
+                    None if volume is not None else self.conv3d.bias,
+                    1,
+                    1,
+                )
+                volume = part if volume is None else volume + part
+        maps += [m for m in (hidden, volume) if m is not None]  # Om and Oc, Eq. 3
+        saliency = enlarge(self.attend(torch.cat(maps, dim=1)), (8 * h, 8 * w))
+        return saliency.unsqueeze(2)
+
+    def _fused(self, features: list[Tensor]) -> Tensor:
+        """Eq. 5 at an eighth: a 1×1 convolution and a bilinear enlargement may change places, at no loss."""
+        levels = len(BRANCH_BLOCKS)
+        parts = [fuse(torch.cat(features[i::levels], dim=1)) for i, fuse in enumerate(self.fuse)]
+        return torch.stack(parts).sum(dim=0)
+
+    def attend(self, maps: Tensor) -> Tensor:
+        """Eq. 7: maps Ost, Om, Oc (B, 3, H, W) → their sum, weighted at every pixel (B, 1, H, W)."""
+        if self.attention is None:
+            return maps.sum(dim=1, keepdim=True)
+        weights = torch.softmax(self.attention(maps), dim=1)
+        return (weights * maps).sum(dim=1, keepdim=True)
+
+    def forward(self, clip: Tensor, motion: Tensor | None = None) -> Tensor:
+        """Frames (B, 3, 4, H, W), priors (B, 1, 4, H, W) in [0, 1] → the last frame's logits (B, 1, 1, H, W).
+
+        Raises:
+            OptionError: the clip's length or size does not fit, or the prior is missing.
+        """
+        h, w = clip.shape[3:]
+        if h % 8 or w % 8:
+            raise OptionError(f"stan got frames of {w}x{h}; it needs multiples of 8 pixels: use its own geometry")
+        features = self.encode(fold_time(clip), None if motion is None else fold_time(motion))
+        return self.decode([f.view(len(clip), -1, *f.shape[1:]) for f in features])
+
+    def training_outputs(self, clip: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
+        """The one output (B, 1, 1, H, W): the last frame's logits, for the binary cross-entropy of Eq. 6."""
+        return (self.forward(clip, motion),)
+
+    @staticmethod
+    def probability(logits: Tensor) -> Tensor:
+        """Logits (B, 1, 1, H, W) → foreground probability (B, 1, H, W) in [0, 1]."""
+        return torch.sigmoid(logits.float())[:, 0]
+
+
+def convert_checkpoint(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Torchvision's VGG-16 → the keys of both streams, less the temporal one's first convolution.
+
+    The paper starts from a saliency FCN on VGG (DCL [27]), which was never published for torch; VGG-16 is
+    what that one started from. The temporal stream's first convolution has four channels and starts fresh
+    (section 4.2).
+
+    Raises:
+        CheckpointError: a key is unknown or missing.
+    """
+    vgg = convert_vgg16(raw)
+    temporal = {key: value for key, value in vgg.items() if not key.startswith("blocks.0.0.")}
+    return {
+        **{f"spatial.vgg.{key}": value for key, value in vgg.items()},
+        **{f"temporal.vgg.{key}": value for key, value in temporal.items()},
+    }
