@@ -2,7 +2,7 @@
 
 A geometry is written as `native`, `short:480` (the shorter side becomes 480), `exact:112x112` or
 `area:256x448` (height × width: the frame's own shape at that area, sides rounded to the network's multiple).
-Zero padding to the multiple follows, centred, with the odd pixel at the bottom and right (3DC-Seg's official code).
+Zero padding to the multiple follows, centred, the odd pixel at the bottom and right (3DC-Seg's official code).
 """
 
 import math
@@ -123,8 +123,7 @@ def _scaled(spec: str, source: tuple[int, int], multiple: int) -> tuple[int, int
     match = _SPEC.fullmatch(spec)
     if match is None:
         raise OptionError(
-            f"geometry '{spec}' is unknown: write native, short:480, exact:112x112 or area:256x448 "
-            "(height x width)"
+            f"geometry '{spec}' is unknown: write native, short:480, exact:112x112 or area:256x448 (height x width)"
         )
     native, short, side, _, first, second = match.groups()
     height, width = source

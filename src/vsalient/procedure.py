@@ -1,0 +1,105 @@
+"""How a network is run over a video: clip length, overlap, tail, sizes and what becomes of the maps.
+
+A procedure is the weights entry's own settings, changed by what the user asks for. No PyTorch here, so that a
+wrong setting is an error before anything is loaded.
+"""
+
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from vsalient.checkpoints import WeightsEntry
+from vsalient.clips import PER_FRAME_TAILS, Tail, check_clips
+from vsalient.errors import OptionError
+from vsalient.transforms import Interpolation, Resample, check_geometry
+
+Protocol = Literal["default", "paper"]
+PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+PAPER_TAILS: dict[str, Tail | None] = {
+    "seg3dc": "repeat-first",
+    "dsrfcn3d": None,
+    "conv3dnet": None,
+    "scnn": None,
+    "stan": None,
+}
+"""Architecture that has a paper -> the tail policy of its authors, None where the entry's own is theirs."""
+PAPER_THRESHOLDS = {"seg3dc": "fixed:0.5", "dsrfcn3d": "adaptive"}
+"""Architecture -> the threshold of its paper, where that names one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Procedure:
+    """The settings of a run, all checked.
+
+    Attributes:
+        clip_length, overlap, tail: see `vsalient.clips`.
+        geometry, multiple, resample: see `vsalient.transforms`.
+        interpolation: how maps are brought to the frame's size.
+        threshold: how masks are made of maps when the user does not say.
+        postprocess: "crf" for a dense CRF on every full-size map, None for nothing.
+    """
+
+    clip_length: int
+    overlap: int
+    tail: Tail = "shift"
+    geometry: str = "native"
+    multiple: int = 1
+    resample: Resample = "antialias"
+    interpolation: Interpolation = "bilinear"
+    threshold: str = "adaptive"
+    postprocess: str | None = None
+
+    def __post_init__(self) -> None:
+        check_clips(self.clip_length, self.overlap, self.tail)
+        check_geometry(self.geometry)
+
+
+def plan_procedure(
+    entry: WeightsEntry,
+    *,
+    protocol: Protocol = "default",
+    clip_length: int | None = None,
+    overlap: int | None = None,
+    tail: Tail | None = None,
+    resolution: str | None = None,
+) -> Procedure:
+    """Combine a weights entry with what the user asks for.
+
+    Args:
+        entry: the model's registry entry.
+        protocol: "paper" is the procedure of the authors' code, to the letter where it is known (3DC-Seg:
+            Pillow's bilinear resizing, the official clip list, maps brought back by nearest neighbour, masks
+            at 0.5). "default" is ours.
+        clip_length: frames fed together; None for the entry's.
+        overlap: frames that neighbouring clips share; None for the entry's, less where the clip is shorter.
+        tail: what happens where frames run out; None for the protocol's.
+        resolution: the network's input as a geometry, see `vsalient.transforms`; None for the entry's.
+
+    Raises:
+        OptionError: a value is out of range, the values do not fit each other, or the model has no paper.
+    """
+    if protocol not in PROTOCOLS:
+        raise OptionError(f"protocol '{protocol}' is unknown: choose one of {', '.join(PROTOCOLS)}")
+    paper = protocol == "paper"
+    if paper and entry.architecture not in PAPER_TAILS:
+        raise OptionError(f"model '{entry.name}' follows no paper: leave out the protocol, or choose another model")
+    entry_tail = cast(Tail, entry.tail)
+    if tail is None:
+        tail = (PAPER_TAILS[entry.architecture] or entry_tail) if paper else entry_tail
+    if tail != entry_tail and (tail in PER_FRAME_TAILS or entry_tail in PER_FRAME_TAILS):
+        allowed = f"only {entry_tail}" if entry_tail in PER_FRAME_TAILS else "shift, repeat-first or repeat-last"
+        raise OptionError(f"tail policy '{tail}' does not fit model '{entry.name}': it takes {allowed}")
+    length = entry.clip_length if clip_length is None else clip_length
+    if overlap is None:
+        overlap = length - 1 if tail in PER_FRAME_TAILS else max(0, min(entry.overlap, length - 1))
+    official = paper and entry.architecture == "seg3dc"
+    return Procedure(
+        clip_length=length,
+        overlap=overlap,
+        tail=tail,
+        geometry=entry.geometry if resolution is None else resolution,
+        multiple=entry.multiple,
+        resample="pillow" if official else "antialias",
+        interpolation="nearest" if official else "bilinear",
+        threshold=PAPER_THRESHOLDS.get(entry.architecture, "adaptive") if paper else "adaptive",
+        postprocess=entry.postprocess,
+    )

@@ -1,0 +1,282 @@
+"""The wired stages with fakes: order, equality with a plain computation, failing parts, bounded memory."""
+
+import threading
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from vsalient.checkpoints import WeightsEntry
+from vsalient.clips import TAILS, plan_clips
+from vsalient.errors import InputError, OptionError, OutputError
+from vsalient.pipeline import Report, queue_depth, run, saliency_maps
+from vsalient.procedure import Procedure, plan_procedure
+from vsalient.types import Frame, SaliencyArray
+from vsalient.workers import Ahead, Sink
+
+NATIVE = Procedure(clip_length=4, overlap=2, geometry="native", multiple=8)
+
+
+def frames(count: int, height: int = 10, width: int = 12) -> Iterator[Frame]:
+    for index in range(count):
+        pixels = np.full((height, width, 3), index * 3 % 256, np.uint8)
+        yield Frame(pixels, index, pts=index * 2, time_base=Fraction(1, 50), corrupt=index == 3)
+
+
+class BrightnessEngine:
+    """Says a frame's brightness, plus a little for the slot, so that averages can be told apart."""
+
+    def __init__(self, fail_at: int | None = None) -> None:
+        self.clips: list[tuple[int, ...]] = []
+        self.resets = 0
+        self.fail_at = fail_at
+
+    def reset(self) -> None:
+        self.resets += 1
+
+    def run(
+        self,
+        frames: Sequence[torch.Tensor],
+        indices: Sequence[int],
+        outputs: Sequence[int] | None = None,
+        priors: Mapping[str, Sequence[torch.Tensor]] | None = None,
+    ) -> NDArray[np.float32]:
+        if len(self.clips) == self.fail_at:
+            raise InputError("the engine failed")
+        self.clips.append(tuple(indices))
+        slots = range(len(frames)) if outputs is None else outputs
+        return np.stack([frames[slot][0].numpy() / np.float32(255) + 0.001 * slot for slot in slots])
+
+
+class Memory:
+    """An output that keeps what it is given."""
+
+    def __init__(self, fail_at: int | None = None, fail_close: bool = False) -> None:
+        self.maps: list[tuple[int, SaliencyArray]] = []
+        self.state = "open"
+        self.fail_at, self.fail_close = fail_at, fail_close
+        self.thread: str | None = None
+
+    def write(self, frame: Frame, saliency: SaliencyArray) -> None:
+        if len(self.maps) == self.fail_at:
+            raise OutputError("the disk is full")
+        self.thread = threading.current_thread().name
+        self.maps.append((frame.index, saliency))
+
+    def close(self) -> None:
+        if self.fail_close:
+            raise OutputError("cannot finish")
+        self.state = "closed"
+
+    def abort(self) -> None:
+        if self.state == "open":
+            self.state = "aborted"
+
+
+@pytest.fixture(autouse=True)
+def _no_thread_stays() -> Iterator[None]:
+    yield
+    left = [thread.name for thread in threading.enumerate() if thread.name.startswith("vsalient")]
+    assert not left
+
+
+@pytest.mark.parametrize("tail", ["shift", "repeat-first", "repeat-last", "causal"])
+@pytest.mark.parametrize("count", [1, 3, 4, 5, 11])
+def test_every_frame_gets_the_mean_over_its_slots(count: int, tail: str) -> None:
+    assert tail in TAILS
+    overlap = 3 if tail == "causal" else 1
+    procedure = Procedure(clip_length=4, overlap=overlap, tail=tail, multiple=8)
+    slots: dict[int, list[float]] = {}
+    for clip in plan_clips(count, 4, overlap, tail=tail):
+        for slot in clip.outputs or range(4):
+            slots.setdefault(clip.indices[slot], []).append(slot * 0.001)
+    engine, output = BrightnessEngine(), Memory()
+    report = run(frames(count), engine, procedure, [output])
+    assert [index for index, _ in output.maps] == list(range(count))
+    for index, saliency in output.maps:
+        assert saliency.shape == (10, 12)
+        np.testing.assert_allclose(saliency, index * 3 / 255 + np.mean(slots[index]), rtol=1e-5)
+    assert output.state == "closed" and output.thread == "vsalient-encode"
+    assert report.frames == count and report.corrupt_frames == int(count > 3)
+    assert report.clips == len(engine.clips) and engine.resets == 1
+    assert set(report.stages) == {"decode", "model", "finish", "encode"}
+    assert report.first_map_seconds is not None and report.first_map_seconds <= report.seconds
+
+
+def test_maps_come_while_frames_are_still_being_read() -> None:
+    """A frame leaves as soon as its last clip is done: 20 frames in, no more are asked for, maps come."""
+    gate = threading.Event()
+
+    def slow() -> Iterator[Frame]:
+        for frame in frames(40):
+            if frame.index == 20:
+                assert gate.wait(5)
+            yield frame
+
+    maps = saliency_maps(slow(), BrightnessEngine(), NATIVE)
+    early = [next(maps)[0].index for _ in range(16)]
+    assert early == list(range(16))
+    gate.set()
+    assert len(list(maps)) == 24
+
+
+@pytest.mark.parametrize("broken_after", [0, 1, 9])
+def test_a_failing_reader_reaches_the_user_after_the_maps_before_it(broken_after: int) -> None:
+    def breaking() -> Iterator[Frame]:
+        yield from frames(broken_after)
+        raise InputError("the file is cut")
+
+    output = Memory()
+    with pytest.raises(InputError, match="the file is cut"):
+        run(breaking(), BrightnessEngine(), NATIVE, [output])
+    assert output.state == "aborted"
+
+
+@pytest.mark.parametrize("fail_at", [0, 3])
+def test_a_failing_engine_reaches_the_user(fail_at: int) -> None:
+    output = Memory()
+    with pytest.raises(InputError, match="the engine failed"):
+        run(frames(200), BrightnessEngine(fail_at), NATIVE, [output])
+    assert output.state == "aborted"
+
+
+@pytest.mark.parametrize("fail_at", [0, 7, 199])
+def test_a_failing_writer_stops_all_and_aborts_every_output(fail_at: int) -> None:
+    outputs = [Memory(), Memory(fail_at)]
+    with pytest.raises(OutputError, match="the disk is full"):
+        run(frames(200), BrightnessEngine(), NATIVE, outputs)
+    assert [output.state for output in outputs] == ["aborted", "aborted"]
+
+
+def test_an_output_that_cannot_be_finished_is_aborted() -> None:
+    outputs = [Memory(), Memory(fail_close=True), Memory()]
+    with pytest.raises(OutputError, match="cannot finish"):
+        run(frames(5), BrightnessEngine(), NATIVE, outputs)
+    assert [output.state for output in outputs] == ["closed", "aborted", "aborted"]
+
+
+def test_ctrl_c_in_the_caller_aborts() -> None:
+    def interrupt(frame: Frame, report: Report) -> None:
+        if frame.index == 5:
+            raise KeyboardInterrupt
+
+    output = Memory()
+    with pytest.raises(KeyboardInterrupt):
+        run(frames(300), BrightnessEngine(), NATIVE, [output], on_map=interrupt)
+    assert output.state == "aborted"
+
+
+def test_no_frames_is_an_error_of_a_run_and_an_empty_stream() -> None:
+    output = Memory()
+    with pytest.raises(InputError, match="no frames"):
+        run(frames(0), BrightnessEngine(), NATIVE, [output])
+    assert output.state == "aborted"
+    assert list(saliency_maps(frames(0), BrightnessEngine(), NATIVE)) == []
+
+
+def test_a_change_of_size_is_an_error() -> None:
+    def changing() -> Iterator[Frame]:
+        yield from frames(2)
+        yield Frame(np.zeros((4, 4, 3), np.uint8), 2, 4, Fraction(1, 50))
+
+    with pytest.raises(InputError, match="frame 2 is 4x4, the frames before it 12x10"):
+        list(saliency_maps(changing(), BrightnessEngine(), NATIVE))
+
+
+def test_leaving_early_stops_the_threads() -> None:
+    maps = saliency_maps(frames(10_000), BrightnessEngine(), NATIVE)
+    next(maps)
+    maps.close()
+
+
+def test_frames_are_forgotten() -> None:
+    """The frames alive at any time do not grow with the video."""
+    alive = weakref.WeakValueDictionary[int, Frame]()
+
+    class Weak(Frame):  # slots without __weakref__ forbid weak references to a Frame itself
+        pass
+
+    peaks = []
+
+    def watched(count: int) -> Iterator[Frame]:
+        for frame in frames(count, 60, 80):
+            weak = Weak(frame.pixels, frame.index, frame.pts, frame.time_base)
+            alive[frame.index] = weak
+            peaks.append(len(alive))
+            yield weak
+
+    run(watched(300), BrightnessEngine(), NATIVE, [Memory()])
+    bound = 3 * 16 + 2 * NATIVE.clip_length + 8
+    assert max(peaks) <= bound, "decoded, inferred and encoded queues, and two clips"
+
+
+def test_queues_hold_fewer_large_frames() -> None:
+    assert queue_depth(next(frames(1))) == 16
+    assert queue_depth(next(frames(1, 2160, 3840))) == 2
+
+
+def test_ahead_gives_the_items_then_the_error() -> None:
+    def items() -> Iterator[int]:
+        yield from range(5)
+        raise ValueError("later")
+
+    with Ahead(items(), 2, "vsalient-test") as ahead:
+        assert [next(ahead) for _ in range(5)] == list(range(5))
+        with pytest.raises(ValueError, match="later"):
+            next(ahead)
+
+
+def test_a_sink_tells_its_error_to_the_giver() -> None:
+    def fail(item: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    sink = Sink(fail, 2, "vsalient-test")
+    with pytest.raises(OSError, match="No space"):
+        for item in range(1000):
+            sink.put(item)
+    with pytest.raises(OSError, match="No space"):
+        sink.finish()
+
+
+def entry(architecture: str = "seg3dc", tail: str = "shift", clip_length: int = 8) -> WeightsEntry:
+    return WeightsEntry(
+        name="m", summary="s", architecture=architecture, clip_length=clip_length, overlap=3 % clip_length,
+        geometry="short:480", multiple=32, licence="MIT", source="none", tail=tail,
+    )  # fmt: skip
+
+
+def test_the_paper_protocol_of_3dc_seg_is_the_official_one() -> None:
+    procedure = plan_procedure(entry(), protocol="paper")
+    assert procedure == Procedure(
+        clip_length=8,
+        overlap=3,
+        tail="repeat-first",
+        geometry="short:480",
+        multiple=32,
+        resample="pillow",
+        interpolation="nearest",
+        threshold="fixed:0.5",
+    )
+    assert plan_procedure(entry(), protocol="paper", overlap=7).overlap == 7
+    assert plan_procedure(entry()).tail == "shift"
+
+
+def test_what_does_not_fit_a_model_is_refused() -> None:
+    with pytest.raises(OptionError, match="follows no paper"):
+        plan_procedure(entry("lite3dc"), protocol="paper")
+    with pytest.raises(OptionError, match="takes only centred"):
+        plan_procedure(entry("conv3dnet", "centred", 3), tail="shift")
+    with pytest.raises(OptionError, match="overlap 8"):
+        plan_procedure(entry(), overlap=8)
+    with pytest.raises(OptionError, match="geometry 'huge'"):
+        plan_procedure(entry(), resolution="huge")
+
+
+def test_the_overlap_follows_a_shorter_clip() -> None:
+    assert plan_procedure(entry(), clip_length=2).overlap == 1
+    assert plan_procedure(entry(), clip_length=1).overlap == 0
+    assert plan_procedure(entry("conv3dnet", "centred", 3), clip_length=5).overlap == 4
