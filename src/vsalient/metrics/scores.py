@@ -1,0 +1,229 @@
+"""Accumulate frames into a sequence's scores, and sequences into a data set's."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vsalient.metrics.aggregate import PrecisionRecallMean, mean_defined, statistics
+from vsalient.metrics.catalogue import results_of
+from vsalient.metrics.frame import FrameScores
+from vsalient.metrics.histograms import LEVELS, Counts
+from vsalient.metrics.saliency import Curve, f1_pooled, f_max, f_measure
+
+NAN = float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class SequenceScores:
+    """One sequence, summed up. Small and picklable: its size is a few numbers a frame.
+
+    Attributes:
+        name: of the sequence.
+        metrics: what was computed.
+        frames: the names of the frames that count, in order.
+        values: metric -> (frames,) numbers, NaN where undefined; `T` has one for each pair of neighbours.
+        curves: (256,) means over frames: `precision`, `recall`, `sod_f`, `e`.
+        musigma: mean precision and recall at mean + standard deviation.
+        counts: (2, 256) pooled pixels off and on the object by grey value.
+        undefined: metric -> frames left out of its mean; `Fmax` counts those left out at every threshold,
+            `Fmax (some thresholds)` those left out at the threshold that loses the most.
+        flagged: metric -> frames with an edge case that was settled by convention.
+    """
+
+    name: str
+    metrics: tuple[str, ...]
+    frames: tuple[str, ...]
+    values: dict[str, NDArray[np.float64]]
+    curves: dict[str, Curve]
+    musigma: tuple[float, float]
+    counts: Counts
+    undefined: dict[str, int] = field(default_factory=dict)
+    flagged: dict[str, int] = field(default_factory=dict)
+
+    def results(self) -> dict[str, float]:
+        """Return the sequence's numbers by the names of the catalogue (`*_frames` belong to data sets only)."""
+        values = {name: mean_defined(scores) for name, scores in self.values.items()}
+        values |= _of_curves(self.curves, self.musigma)
+        values |= _of_counts(self.counts)
+        for name in ("J", "F"):
+            if name in self.values:
+                values |= _davis(name, self.values[name])
+        return _ordered(values, self.metrics, pooled=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetScores:
+    """A data set, summed up.
+
+    Attributes:
+        results: name -> number, in the order of the catalogue.
+        curves: (256,) means over sequences: `precision`, `recall`, `f` (of those two), `sod_f`, `e`.
+        undefined, flagged: sums over the sequences.
+        frames: how many frames count.
+    """
+
+    results: dict[str, float]
+    curves: dict[str, Curve]
+    undefined: dict[str, int]
+    flagged: dict[str, int]
+    frames: int
+
+
+class SequenceAccumulator:
+    """Takes in frames one by one; holds a few sums and a few numbers a frame."""
+
+    def __init__(self, name: str, metrics: Sequence[str]) -> None:
+        self._name = name
+        self._metrics = tuple(metrics)
+        self._frames: list[str] = []
+        self._values: dict[str, list[float]] = {}
+        self._sums: dict[str, Curve] = {}
+        self._precision_recall = PrecisionRecallMean()
+        self._musigma = PrecisionRecallMean(())
+        self._counts: Counts = np.zeros((2, 256), np.int64)
+        self._empty_quadrants = 0
+
+    def add(self, frame: str, scores: FrameScores) -> None:
+        """Take in one frame."""
+        self._frames.append(frame)
+        for name, value in scores.values.items():
+            self._values.setdefault(name, []).append(value)
+        for name in ("sod_f", "e"):
+            if name in scores.curves:
+                self._sums[name] = self._sums.get(name, np.zeros(256)) + scores.curves[name]
+        if "precision" in scores.curves:
+            self._precision_recall.add(scores.curves["precision"], scores.curves["recall"])
+        if scores.musigma is not None:
+            self._musigma.add(*scores.musigma)
+        if scores.counts is not None:
+            self._counts += scores.counts
+        self._empty_quadrants += scores.empty_quadrant
+
+    def add_pair(self, name: str, value: float) -> None:
+        """Take in a number that belongs to two neighbouring frames (T)."""
+        self._values.setdefault(name, []).append(value)
+
+    def finish(self) -> SequenceScores:
+        """Return the sequence's scores."""
+        frames = len(self._frames)
+        curves = {name: total / max(frames, 1) for name, total in self._sums.items()}
+        values = {name: np.array(scores) for name, scores in self._values.items()}
+        undefined = {name: int(np.isnan(scores).sum()) for name, scores in values.items()}
+        if "Fmax" in self._metrics:
+            curves["precision"], curves["recall"] = self._precision_recall.mean()
+            undefined["Fmax"] = self._precision_recall.skipped_everywhere
+            undefined["Fmax (some thresholds)"] = self._precision_recall.skipped_somewhere
+        precision, recall = self._musigma.mean()
+        if "Fadp_musigma" in self._metrics:
+            undefined["Fadp_musigma"] = self._musigma.skipped_everywhere
+        return SequenceScores(
+            name=self._name,
+            metrics=self._metrics,
+            frames=tuple(self._frames),
+            values=values,
+            curves=curves,
+            musigma=(float(precision), float(recall)),
+            counts=self._counts,
+            undefined={name: n for name, n in undefined.items() if n},
+            flagged={"S (a quadrant is empty)": self._empty_quadrants} if self._empty_quadrants else {},
+        )
+
+
+def combine(sequences: Sequence[SequenceScores]) -> DatasetScores:
+    """Return the data set's scores: means over sequences, and the pooled variants.
+
+    A sequence without a single defined frame is left out of that metric's mean and counted as undefined.
+    """
+    metrics = sequences[0].metrics if sequences else ()
+    undefined: dict[str, int] = {}
+    flagged: dict[str, int] = {}
+    for sequence in sequences:
+        for total, part in ((undefined, sequence.undefined), (flagged, sequence.flagged)):
+            for name, number in part.items():
+                total[name] = total.get(name, 0) + number
+    each = [sequence.results() for sequence in sequences]
+    values = {name: mean_defined([result[name] for result in each]) for name in (each[0] if each else {})}
+    curves = _mean_curves(sequences)
+    musigma = PrecisionRecallMean(())
+    for sequence in sequences:
+        musigma.add(*sequence.musigma)
+    precision, recall = musigma.mean()
+    values |= _of_curves(curves, (float(precision), float(recall)))
+    values |= _of_counts(np.sum([sequence.counts for sequence in sequences], axis=0))
+    values |= _over_frames(sequences)
+    if "precision" in curves:
+        curves["f"] = f_measure(curves["precision"], curves["recall"])
+    return DatasetScores(
+        results=_ordered(values, metrics, pooled=True),
+        curves=curves,
+        undefined=undefined,
+        flagged=flagged,
+        frames=sum(len(sequence.frames) for sequence in sequences),
+    )
+
+
+def _mean_curves(sequences: Sequence[SequenceScores]) -> dict[str, Curve]:
+    names = sequences[0].curves if sequences else {}
+    curves: dict[str, Curve] = {
+        name: np.mean([sequence.curves[name] for sequence in sequences], axis=0)
+        for name in ("sod_f", "e")
+        if name in names
+    }
+    if "precision" in names:
+        mean = PrecisionRecallMean()
+        for sequence in sequences:
+            mean.add(sequence.curves["precision"], sequence.curves["recall"])
+        curves["precision"], curves["recall"] = mean.mean()
+    return curves
+
+
+def _over_frames(sequences: Sequence[SequenceScores]) -> dict[str, float]:
+    """Return the `*_frames` numbers: every frame of the data set weighs alike."""
+    values: dict[str, float] = {}
+    for name in ("adpF", "S", "adpE", "wF"):
+        scores = [sequence.values[name] for sequence in sequences if name in sequence.values]
+        values[f"{name}_frames"] = mean_defined(np.concatenate(scores)) if scores else NAN
+    weights = [len(sequence.frames) for sequence in sequences]
+    for curve, letter in (("sod_f", "F"), ("e", "E")):
+        parts = [sequence.curves[curve] for sequence in sequences if curve in sequence.curves]
+        if parts and sum(weights):
+            pooled = np.average(parts, axis=0, weights=weights)
+            values |= {f"max{letter}_frames": float(pooled.max()), f"mean{letter}_frames": float(pooled.mean())}
+    return values
+
+
+def _of_curves(curves: dict[str, Curve], musigma: tuple[float, float]) -> dict[str, float]:
+    values = {"Fadp_musigma": float(f_measure(*musigma))}
+    if "precision" in curves:
+        values["Fmax"] = f_max(curves["precision"], curves["recall"])
+    for curve, letter in (("sod_f", "F"), ("e", "E")):
+        if curve in curves:
+            values |= {
+                f"max{letter}": float(curves[curve].max()),
+                f"mean{letter}": float(curves[curve].mean()),
+            }
+    return values
+
+
+def _of_counts(counts: Counts) -> dict[str, float]:
+    background, foreground = counts
+    pixels = int(counts.sum())
+    wrong = int(background @ LEVELS) + int(foreground @ (255 - LEVELS))
+    return {
+        "MAE_pooled": wrong / (255 * pixels) if pixels else NAN,
+        "F1_pooled": f1_pooled(foreground, background),
+    }
+
+
+def _davis(name: str, scores: NDArray[np.float64]) -> dict[str, float]:
+    numbers = statistics(scores)
+    return {f"{name}_mean": numbers.mean, f"{name}_recall": numbers.recall, f"{name}_decay": numbers.decay}
+
+
+def _ordered(values: dict[str, float], metrics: tuple[str, ...], *, pooled: bool) -> dict[str, float]:
+    if "J_mean" in values and "F_mean" in values:
+        values["O"] = (values["J_mean"] + values["F_mean"]) / 2
+    names = (name for name in results_of(metrics) if pooled or not name.endswith("_frames"))
+    return {name: values[name] for name in names if name in values}
