@@ -16,7 +16,7 @@ from vsalient.models.seg3dc_encoder import Encoder
 
 
 class Seg3DC(nn.Module):
-    """3DC-Seg. The defaults are the released best configuration: ir-CSN-152, GC3D, RF3D; 74,319,618 parameters.
+    """3DC-Seg. The defaults are the released configuration: ir-CSN-152, GC3D, RF3D; 74,319,618 parameters.
 
     Args:
         depths: blocks in each of the encoder's four stages.
@@ -40,9 +40,7 @@ class Seg3DC(nn.Module):
     ) -> None:
         super().__init__()
         self.encoder = Encoder(depths=depths, base_width=base_width)
-        self.decoder = Decoder(
-            self.encoder.channels, width=decoder_width, bridge=bridge, refinement=refinement
-        )
+        self.decoder = Decoder(self.encoder.channels, width=decoder_width, bridge=bridge, refinement=refinement)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Logits of background and object.

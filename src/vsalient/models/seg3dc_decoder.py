@@ -1,8 +1,8 @@
 """The decoder of 3DC-Seg: a bridge with a wide view on the coarsest features, then refinement up the scales.
 
 Source: 3DC-Seg (Mahadevan et al., BMVC 2020) section 3.2, figures 2 and 3; where text and official code part
-(docs/models/3dc-seg.md lists it), this follows the code. The alternatives are those of tables 2b and 3; the J&F
-beside each is the paper's, on DAVIS-16.
+(docs/models/3dc-seg.md lists it), this follows the code. The alternatives are those of tables 2b and 3; the
+J&F beside each is the paper's, on DAVIS-16.
 """
 
 import math
@@ -100,7 +100,7 @@ class AtrousPyramid3d(nn.Module):
                     bias=False,
                 ),
                 nn.ReLU(inplace=True),
-                nn.GroupNorm(math.gcd(16, channels), channels),
+                _group_norm(channels, 16),
                 *_conv_relu_norm(channels, inner),
             )
             for rate in (3, 6, 9)
@@ -116,8 +116,14 @@ class AtrousPyramid3d(nn.Module):
 
 
 def _conv_relu_norm(channels: int, outputs: int, *, groups: int = 16) -> nn.Sequential:
-    norm = nn.GroupNorm(math.gcd(groups, outputs), outputs)
-    return nn.Sequential(nn.Conv3d(channels, outputs, 1, bias=False), nn.ReLU(inplace=True), norm)
+    return nn.Sequential(
+        nn.Conv3d(channels, outputs, 1, bias=False), nn.ReLU(inplace=True), _group_norm(outputs, groups)
+    )
+
+
+def _group_norm(channels: int, groups: int) -> nn.GroupNorm:
+    # Narrow networks get fewer groups: one channel alone, pooled to one value, would always come out as zero.
+    return nn.GroupNorm(math.gcd(groups, max(1, channels // 4)), channels)
 
 
 class VanillaConv3d(nn.Conv3d):
@@ -207,9 +213,7 @@ class Decoder(nn.Module):
         if bridge not in BRIDGES:
             raise OptionError(f"unknown bridge '{bridge}' for 3DC-Seg; known: {', '.join(BRIDGES)}")
         if refinement not in REFINEMENTS:
-            raise OptionError(
-                f"unknown refinement '{refinement}' for 3DC-Seg; known: {', '.join(REFINEMENTS)}"
-            )
+            raise OptionError(f"unknown refinement '{refinement}' for 3DC-Seg; known: {', '.join(REFINEMENTS)}")
         self.bridge = BRIDGES[bridge](channels[3], width)
         self.context = ResidualPair(width)
         self.refine4 = REFINEMENTS[refinement](channels[2], width)
