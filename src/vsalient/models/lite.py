@@ -57,11 +57,19 @@ class ConvNorm2d(nn.Module):
         self.conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False)
         self.norm: nn.Module = nn.BatchNorm2d(outputs, eps=1e-3)
         self.act = act
+        self.depthwise = groups > 1
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C', H/stride, W/stride)."""
-        x = self.norm(self.conv(x))
-        return F.relu6(x, inplace=not torch.is_grad_enabled()) if self.act else torch.as_tensor(x)
+        if self.depthwise and torch.is_grad_enabled() and x.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            # Training on a CPU: the backward pass of a depthwise convolution is 2-8 times faster in this form
+            # than in bfloat16.
+            with torch.autocast("cpu", enabled=False):
+                y = self.norm(self.conv(x.float().contiguous(memory_format=torch.channels_last)))
+            y = y.to(torch.get_autocast_dtype("cpu"))
+        else:
+            y = self.norm(self.conv(x))
+        return torch.as_tensor(F.relu6(y, inplace=not torch.is_grad_enabled()) if self.act else y)
 
 
 class InvertedResidual(nn.Module):
@@ -319,6 +327,7 @@ class Lite3DC(nn.Module):
     ) -> None:
         super().__init__()
         c32, c16, c8, c4, c2 = channels
+        self.variant = variant
         self.encoder = EfficientNetLite(variant)
         t2, t4, t8, t16, t32 = self.encoder.tap_channels
         self.reduce32 = nn.Conv2d(t32, c32, 1)
@@ -355,6 +364,10 @@ class Lite3DC(nn.Module):
     def training_outputs(self, clip: Tensor) -> tuple[Tensor, ...]:
         """Logits for deep supervision, finest first: (B, 1, T, h, w) at s1, s4, s8 and s16."""
         return self._decode(self._encode_clip(clip))
+
+    def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
+        """Take the encoder's weights from a published EfficientNet-Lite classifier's state dict, strictly."""
+        self.encoder.load_state_dict(convert_encoder(raw, self.variant), strict=True)
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:

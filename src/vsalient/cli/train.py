@@ -1,0 +1,195 @@
+"""`vsalient train RECIPE --data ...`: run a recipe, or look at what it would do."""
+
+import dataclasses
+import json
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from vsalient.errors import OptionError
+
+if TYPE_CHECKING:
+    from vsalient.training.loop import Progress, Trainer
+    from vsalient.training.recipe import Recipe
+    from vsalient.training.sources import PairSource
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.argument("recipe", required=False)
+@click.option(
+    "--data",
+    "data",
+    multiple=True,
+    metavar="PATH[=WEIGHT]",
+    help="A tar shard or data-set folder; repeat to mix, =WEIGHT to say how often it is drawn from.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("runs"),
+    show_default=True,
+    help="Folder of runs; each recipe gets its own below it.",
+)
+@click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
+@click.option("--init", metavar="FILE", help="Begin from these weights instead of the recipe's.")
+@click.option("--all-data", is_flag=True, help="Train on the held-out sequences too; nothing is left to validate on.")
+@click.option("--resume/--no-resume", default=True, show_default=True, help="Go on from the run's last checkpoint.")
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads for the network.")
+@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make clips.")
+@click.option("--dry-run", is_flag=True, help="Count the data, write a contact sheet of clips, and stop.")
+@click.option("--list", "listing", is_flag=True, help="Name the built-in recipes.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of a table.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress.")
+def command(
+    recipe: str | None,
+    data: tuple[str, ...],
+    out: Path,
+    overrides: tuple[str, ...],
+    init: str | None,
+    all_data: bool,
+    resume: bool,
+    device: str,
+    threads: int | None,
+    workers: int,
+    dry_run: bool,
+    listing: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Train a network from RECIPE: a built-in name or a TOML file.
+
+    A run leaves its weights, a checkpoint to resume from and log.csv in OUT/NAME. Several processes or GPUs:
+    torchrun --nproc-per-node N -m vsalient train RECIPE --data ...
+
+    \b
+    vsalient train --list
+    vsalient train 3dc-lite --data DUTS-TR --data DAVIS
+    vsalient train 3dc-lite-video --data DAVIS --dry-run
+    """
+    from vsalient.training.recipe import built_in, load_recipe
+
+    if listing:
+        for name in built_in():
+            click.echo(name)
+        return
+    if recipe is None:
+        raise click.UsageError("Give a RECIPE: " + ", ".join(built_in()) + ", or a TOML file.")
+    if not data:
+        raise click.UsageError("Give at least one --data PATH.")
+    loaded = load_recipe(recipe, overrides)
+    stages = [load_recipe(stage, overrides) for stage in loaded.stages] or [loaded]
+    if all_data:
+        stages = [dataclasses.replace(stage, held_out=()) for stage in stages]
+    sources = _open_data(data)
+    if dry_run:
+        _dry_run(stages, sources, out, as_json)
+        return
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    if threads:
+        torch.set_num_threads(threads)
+    previous: str | None = init
+    results = []
+    for stage in stages:
+        weights, trainer = _run_stage(stage, sources, out, device, workers, resume, previous, quiet)
+        previous = str(weights)
+        results.append({"recipe": stage.name, "weights": previous, "steps": trainer.step, "J": round(trainer.best, 4)})
+    if int(os.environ.get("RANK", "0")) == 0:
+        click.echo(json.dumps(results) if as_json else "\n".join(str(r["weights"]) for r in results))
+
+
+def _open_data(data: tuple[str, ...]) -> "list[PairSource]":
+    from vsalient.training.sources import open_source
+
+    sources = []
+    for text in data:
+        path, weight = text, 0.0
+        head, sign, tail = text.rpartition("=")
+        if sign and not Path(text).exists():
+            try:
+                path, weight = head, float(tail)
+            except ValueError:
+                raise OptionError(f"--data {text}: write PATH or PATH=WEIGHT with a number") from None
+            if weight <= 0:
+                raise OptionError(f"--data {text}: the weight must be above 0")
+        source = open_source(Path(path))
+        source.weight = weight
+        sources.append(source)
+    return sources
+
+
+def _run_stage(
+    stage: "Recipe",
+    sources: "list[PairSource]",
+    out: Path,
+    device: str,
+    workers: int,
+    resume: bool,
+    init: str | None,
+    quiet: bool,
+) -> "tuple[Path, Trainer]":
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    from vsalient.training.loop import Trainer
+
+    trainer = Trainer(stage, sources, out / stage.name, device=device, workers=workers, resume=resume, init=init)
+    console = Console(stderr=True, quiet=quiet or trainer.rank != 0)
+    console.print(
+        f"{stage.name}: {sum(p.numel() for p in trainer.network.parameters()) / 1e6:.2f} M parameters on {device} "
+        f"({stage.precision}), {trainer.stills.sequences} stills, {trainer.videos.sequences} videos, "
+        f"{sum(len(s.names) for s in trainer.held_out)} held out, from step {trainer.step}"
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
+        task = bar.add_task(stage.name, total=stage.steps, completed=trainer.step)
+
+        def report(progress: "Progress") -> None:
+            text = f"{stage.name} loss {progress.loss:.3f} {progress.frames_per_second:.1f} frames/s"
+            bar.update(task, completed=progress.step, description=text)
+            if progress.scores is not None:
+                scores = progress.scores
+                console.print(f"{stage.name} step {progress.step}: J {scores.jaccard:.4f}, MAE {scores.mae:.4f}")
+
+        return trainer.run(report), trainer
+
+
+def _dry_run(stages: "list[Recipe]", sources: "list[PairSource]", out: Path, as_json: bool) -> None:
+    from vsalient.training.contact import contact_sheet
+    from vsalient.training.data import ClipStream
+    from vsalient.training.sources import Mixture, split_stills
+
+    rows = []
+    for stage in stages:
+        parts = [split_stills(source.select(drop=stage.held_out)) for source in sources]
+        stills, videos = Mixture([p[0] for p in parts]), Mixture([p[1] for p in parts])
+        held = sum(len(s.select(keep=stage.held_out).names) for s in sources) if stage.held_out else 0
+        sheet = out / stage.name / "contact-sheet.png"
+        picture = contact_sheet(ClipStream(stills, videos, stage.clips, seed=stage.seed))
+        sheet.parent.mkdir(parents=True, exist_ok=True)
+        picture.save(sheet)
+        rows.append(
+            {
+                "recipe": stage.name,
+                "stills": stills.sequences,
+                "videos": videos.sequences,
+                "video_frames": videos.frames,
+                "held_out": held,
+                "clips": stage.steps * stage.batch * stage.accumulate,
+                "contact_sheet": str(sheet),
+            }
+        )
+    if as_json:
+        click.echo(json.dumps(rows))
+        return
+    for row in rows:
+        click.echo(
+            f"{row['recipe']}: {row['stills']} stills, {row['videos']} videos ({row['video_frames']} frames), "
+            f"{row['held_out']} sequences held out, {row['clips']} clips to train on; see {row['contact_sheet']}"
+        )

@@ -1,0 +1,127 @@
+"""Training clips: sampled from stills and videos, augmented, endless, and the same for the same seed."""
+
+from collections.abc import Iterator
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import IterableDataset
+
+from vsalient.errors import DataError
+from vsalient.training import synthesis
+from vsalient.training.recipe import ClipRecipe
+from vsalient.training.sources import Mixture
+
+
+class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
+    """Endless training clips: (3, T, H, W) uint8 RGB and (1, T, H, W) uint8 masks of 0 and 1.
+
+    Clip number n depends on the seed and n alone, whatever the number of workers and processes: a resumed run sees
+    what it would have seen.
+
+    Args:
+        stills, videos: where pictures come from; a source that no kind of clip needs may be empty.
+        recipe: what a clip is.
+        seed: of the whole stream.
+        start: number of this process's first clip.
+        step: distance between this process's clips (the number of processes).
+
+    Raises:
+        DataError: a kind of clip has a share but no data.
+    """
+
+    def __init__(
+        self,
+        stills: Mixture,
+        videos: Mixture,
+        recipe: ClipRecipe,
+        *,
+        seed: int = 0,
+        start: int = 0,
+        step: int = 1,
+    ) -> None:
+        kinds = {k: share for k, share in recipe.kinds.items() if share > 0}
+        if "video" in kinds and not videos:
+            raise DataError(
+                "the recipe samples videos, but the data holds stills only; add a video data set with --data"
+            )
+        if set(kinds) - {"video"} and not stills:
+            # Frames of videos serve as stills where a data set has no others.
+            stills = videos
+        if not stills and not videos:
+            raise DataError("no training data is left; check --data and held_out")
+        self.stills, self.videos, self.recipe = stills, videos, recipe
+        self.names = list(kinds)
+        shares = np.array([kinds[k] for k in self.names], float)
+        self.shares = shares / shares.sum()
+        self.seed, self.start, self.step = seed, start, step
+
+    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """From `start` on; with W workers, each takes every W-th clip of this process."""
+        info = torch.utils.data.get_worker_info()
+        workers, worker = (info.num_workers, info.id) if info else (1, 0)
+        cv2.setNumThreads(0)
+        number = self.start + worker * self.step
+        while True:
+            frames, masks = self.clip(number)
+            number += workers * self.step
+            yield (
+                torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2))),
+                torch.from_numpy((masks > 127).astype(np.uint8))[None],
+            )
+
+    def clip(self, number: int) -> synthesis.Pair:
+        """Clip `number`: frames (T, H, W, 3) and masks (T, H, W), 0 or 255."""
+        rng = np.random.default_rng([self.seed, number])
+        count, size = self.recipe.frames, self.recipe.size
+        kind = self.names[int(rng.choice(len(self.names), p=self.shares))]
+        if kind == "video":
+            frames, masks = self._real(rng)
+        else:
+            image, mask = self._still(rng)
+            if kind == "independent":
+                background, _ = self._still(rng)
+                frames, masks = synthesis.independent_video(rng, image, mask, background, count, size)
+            elif kind == "slide":
+                frames, masks = synthesis.sliding_crop(rng, image, mask, count, size)
+            elif kind == "still":
+                frames, masks = synthesis.affine_video(rng, image, mask, 1, size)
+                frames, masks = np.repeat(frames, count, 0), np.repeat(masks, count, 0)
+            else:
+                frames, masks = synthesis.affine_video(rng, image, mask, count, size)
+        return synthesis.colour(rng, frames), masks
+
+    def _still(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        source, sequence = self.stills.draw(rng)
+        return source.read(sequence, int(rng.integers(source.length(sequence))))
+
+    def _real(self, rng: np.random.Generator) -> synthesis.Pair:
+        source, sequence = self.videos.draw(rng)
+        indices = sample_indices(rng, source.length(sequence), self.recipe)
+        if rng.random() < 0.5:
+            indices.reverse()
+        pairs = [source.read(sequence, i) for i in indices]
+        frames, masks = np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
+        return synthesis.crop_clip(rng, frames, masks, self.recipe.size)
+
+
+def sample_indices(rng: np.random.Generator, length: int, recipe: ClipRecipe) -> list[int]:
+    """Which frames of a video of `length` frames make a clip, in order; the last one repeats in short videos.
+
+    With `span` S (3dc-seg §4.2): t uniform, the other T − 1 without repetition from t + 1 … min(t + S, length), padded
+    with the last frame. Otherwise every g-th frame, g uniform in 1..max_gap as far as the video reaches.
+    """
+    count = recipe.frames
+    if recipe.span:
+        first = int(rng.integers(length))
+        later = np.arange(first + 1, min(first + recipe.span, length - 1) + 1)
+        chosen = (
+            sorted(rng.choice(later, size=min(count - 1, len(later)), replace=False).tolist()) if len(later) else []
+        )
+        return ([first, *chosen] + [length - 1] * count)[:count]
+    gap = int(rng.integers(1, recipe.max_gap + 1))
+    gap = max(1, min(gap, (length - 1) // max(1, count - 1)))
+    first = int(rng.integers(max(1, length - gap * (count - 1))))
+    return [min(first + i * gap, length - 1) for i in range(count)]

@@ -1,0 +1,222 @@
+"""Training recipes: TOML files that state everything a run depends on, checked strictly, each value overridable."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from vsalient.errors import DataError, OptionError
+
+Kind = Literal["still", "slide", "affine", "independent", "video"]
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class ClipRecipe:
+    """What one training clip is.
+
+    Attributes:
+        frames: T.
+        size: (H, W) that the network sees.
+        kinds: share of each kind of clip: "still" (T copies' worth of one moving still), "slide" (dsrfcn3d §3.2),
+            "affine" (3dc-seg §4.2), "independent" (a cut-out moved over another picture), "video" (real clips).
+        max_gap: real clips take every 1..max_gap-th frame.
+        span: when above 0, real clips are drawn as 3dc-seg §4.2 does: a first frame, then the rest at random, in
+            order, from the next `span` frames; max_gap is then unused.
+        target: which frames the loss sees: all of them, the middle one (conv3dnet) or the last (stan).
+    """
+
+    frames: int = 4
+    size: tuple[int, int] = (224, 384)
+    kinds: dict[str, float] = field(default_factory=lambda: {"video": 1.0})
+    max_gap: int = 3
+    span: int = 0
+    target: Literal["all", "middle", "last"] = "all"
+
+
+@dataclass(frozen=True)
+class LossRecipe:
+    """Loss terms by name with their weights, and one weight an output, finest first."""
+
+    terms: dict[str, float] = field(default_factory=lambda: {"cross-entropy": 1.0})
+    scales: tuple[float, ...] = (1.0,)
+
+
+@dataclass(frozen=True)
+class OptimiserRecipe:
+    """How weights move.
+
+    Attributes:
+        name: "adam", "adamw" or "sgd".
+        rate: learning rate; `encoder_rate` that of the encoder, 0 to freeze it.
+        weight_decay, momentum: of SGD the momentum, of Adam beta1.
+        second: Adam's beta2.
+        schedule: "cosine" to 2 % of the rate, "step" (× `gamma` every `step_size` steps), "exponential" (× `gamma`
+            every `step_size` steps, smoothly) or "constant".
+        warmup: steps of linear warm-up.
+        clip: largest gradient norm, 0 for none.
+        frozen: name prefixes of parameters that stay as they are.
+    """
+
+    name: Literal["adam", "adamw", "sgd"] = "adamw"
+    rate: float = 1e-3
+    encoder_rate: float = 2e-4
+    weight_decay: float = 0.01
+    momentum: float = 0.9
+    second: float = 0.99
+    schedule: Literal["cosine", "step", "exponential", "constant"] = "cosine"
+    step_size: int = 1000
+    gamma: float = 0.1
+    warmup: int = 100
+    clip: float = 5.0
+    frozen: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run.
+
+    Attributes:
+        name: of the run; also its folder's.
+        architecture, config: the network (`vsalient.models.build`).
+        init: where weights come from: "scratch", "encoder:FILE", a registry name or a checkpoint file.
+        stages: names of recipes to run in turn, each beginning with the one before; a recipe with stages is only that.
+        steps, batch, accumulate: optimiser steps, clips a step and process, micro-batches a step.
+        seed: of clips and initial weights.
+        precision: autocast dtype.
+        ema: decay of the averaged weights, which are what is validated and shipped; 0 for none.
+        freeze_norm: keep the encoder's batch-norm statistics.
+        validate_every, save_every: in steps.
+        held_out: sequences never trained on, used to validate; empty trains on all.
+    """
+
+    name: str
+    architecture: str = "lite3dc"
+    config: dict[str, Any] = field(default_factory=dict)
+    init: str = "scratch"
+    stages: tuple[str, ...] = ()
+    steps: int = 1000
+    batch: int = 4
+    accumulate: int = 1
+    seed: int = 0
+    precision: Precision = "bfloat16"
+    ema: float = 0.998
+    freeze_norm: bool = True
+    validate_every: int = 500
+    save_every: int = 100
+    held_out: tuple[str, ...] = ()
+    clips: ClipRecipe = field(default_factory=ClipRecipe)
+    loss: LossRecipe = field(default_factory=LossRecipe)
+    optimiser: OptimiserRecipe = field(default_factory=OptimiserRecipe)
+
+
+def built_in() -> list[str]:
+    """Names of the recipes that come with the package."""
+    home = resources.files("vsalient.training") / "recipes"
+    return sorted(entry.name.removesuffix(".toml") for entry in home.iterdir() if entry.name.endswith(".toml"))
+
+
+def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by built-in name or TOML path, then apply `key=value` overrides ("optimiser.rate=1e-4").
+
+    Raises:
+        DataError: no such recipe, or a key or value that does not fit.
+        OptionError: an override that does not fit.
+    """
+    path = Path(name_or_path)
+    if name_or_path in built_in():
+        text = (resources.files("vsalient.training") / "recipes" / f"{name_or_path}.toml").read_text("utf-8")
+    elif path.suffix == ".toml" and path.is_file():
+        text = path.read_text("utf-8")
+    else:
+        raise DataError(f"no recipe {name_or_path!r}; give a TOML file or one of: {', '.join(built_in())}")
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise DataError(f"{name_or_path}: not a TOML file: {error}") from None
+    table.setdefault("name", path.stem)
+    for override in overrides:
+        _override(table, override)
+    recipe: Recipe = _build(Recipe, table, name_or_path)
+    _check(recipe, name_or_path)
+    return recipe
+
+
+def to_dict(recipe: Recipe) -> dict[str, Any]:
+    """The recipe as plain tables, for checkpoints and model cards."""
+    return dataclasses.asdict(recipe)
+
+
+def _override(table: dict[str, Any], override: str) -> None:
+    key, sign, text = override.partition("=")
+    if not sign or not key:
+        raise OptionError(f"--set {override!r}: write key=value, such as optimiser.rate=1e-4")
+    try:
+        value = tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        value = text
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        table = table.setdefault(parent, {})
+        if not isinstance(table, dict):
+            raise OptionError(f"--set {override!r}: {parent} is not a table")
+    table[leaf] = value
+
+
+def _build(kind: type[Any], table: Mapping[str, Any], where: str) -> Any:
+    hints = get_type_hints(kind)
+    names = {f.name for f in dataclasses.fields(kind)}
+    unknown = sorted(set(table) - names)
+    if unknown:
+        raise DataError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join(sorted(names))}")
+    return kind(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in table.items()})
+
+
+def _value(hint: Any, value: Any, where: str) -> Any:
+    origin = get_origin(hint)
+    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
+        if not isinstance(value, dict):
+            raise DataError(f"{where}: expected a table")
+        return _build(hint, value, where)
+    if origin is Literal:
+        if value not in get_args(hint):
+            raise DataError(f"{where}: {value!r} is not one of {', '.join(map(str, get_args(hint)))}")
+        return value
+    if origin is tuple:
+        inner = get_args(hint)
+        if not isinstance(value, list | tuple) or (inner[-1] is not Ellipsis and len(value) != len(inner)):
+            count = "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)}"
+            raise DataError(f"{where}: expected {count}, got {value!r}")
+        return tuple(_value(inner[0], item, where) for item in value)
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise DataError(f"{where}: expected a table")
+        return dict(value)
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if hint in (int, float, str, bool) and type(value) is not hint:
+        raise DataError(f"{where}: expected {hint.__name__}, got {value!r}")
+    return value
+
+
+def _check(recipe: Recipe, where: str) -> None:
+    from vsalient.training.losses import LOSSES
+
+    bad_kinds = sorted(set(recipe.clips.kinds) - set(get_args(Kind)))
+    if bad_kinds:
+        raise DataError(f"{where}: clips.kinds: {bad_kinds[0]!r} is not one of {', '.join(get_args(Kind))}")
+    if not recipe.stages and sum(recipe.clips.kinds.values()) <= 0:
+        raise DataError(f"{where}: clips.kinds: at least one share must be above 0")
+    bad_terms = sorted(set(recipe.loss.terms) - set(LOSSES))
+    if bad_terms:
+        raise DataError(f"{where}: loss.terms: {bad_terms[0]!r} is not one of {', '.join(LOSSES)}")
+    for name, value in (("steps", recipe.steps), ("batch", recipe.batch), ("accumulate", recipe.accumulate)):
+        if value < 1:
+            raise DataError(f"{where}: {name} must be at least 1, got {value}")
+    if recipe.clips.frames < 1 or min(recipe.clips.size) < 1:
+        raise DataError(f"{where}: clips.frames and clips.size must be at least 1")
+    if not 0 <= recipe.ema < 1:
+        raise DataError(f"{where}: ema must lie in [0, 1), got {recipe.ema}")

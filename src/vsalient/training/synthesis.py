@@ -1,0 +1,226 @@
+"""Pseudo-videos from stills, and the augmentations that stills and real clips share.
+
+Three kinds of motion: a sliding crop (dsrfcn3d, section 3.2), a smooth path of affine and piecewise-affine warps
+(3dc-seg, section 4.2), and an object cut out of one picture and moved on its own over another, which is the only one
+that teaches that motion, not looks, decides. NumPy and OpenCV; every function takes the random generator to use.
+"""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Image = NDArray[np.uint8]
+Matrix = NDArray[np.float64]
+Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+"""Frames (T, H, W, 3) and masks (T, H, W), 0 or 255."""
+
+
+@dataclass(frozen=True)
+class Path:
+    """How strongly a picture moves over a pseudo-video of T frames, all as shares of its size, or degrees."""
+
+    shift: float = 0.06
+    zoom: float = 0.06
+    rotation: float = 4.0
+    shear: float = 0.03
+
+
+def _walk(rng: np.random.Generator, steps: int, spread: float) -> NDArray[np.float64]:
+    """A smooth path from 0: constant velocity plus a little acceleration, |end| about `spread`."""
+    t = np.linspace(0.0, 1.0, steps) if steps > 1 else np.zeros(1)
+    return np.asarray(rng.normal(0, spread) * t + rng.normal(0, spread / 3) * t * t)
+
+
+def affine_path(rng: np.random.Generator, steps: int, size: tuple[int, int], path: Path) -> list[Matrix]:
+    """T 3×3 matrices (output pixel ← source pixel moves), about the centre of a (height, width) picture."""
+    height, width = size
+    dx, dy = _walk(rng, steps, path.shift * width), _walk(rng, steps, path.shift * height)
+    zoom = np.exp(_walk(rng, steps, path.zoom))
+    angle = np.deg2rad(_walk(rng, steps, path.rotation))
+    shear = _walk(rng, steps, path.shear)
+    centre, back = np.eye(3), np.eye(3)
+    centre[:2, 2], back[:2, 2] = (-width / 2, -height / 2), (width / 2, height / 2)
+    matrices = []
+    for i in range(steps):
+        c, s = np.cos(angle[i]) * zoom[i], np.sin(angle[i]) * zoom[i]
+        move = np.array([[c, -s + shear[i], dx[i]], [s, c, dy[i]], [0, 0, 1]])
+        matrices.append(back @ move @ centre)
+    return matrices
+
+
+def crop_matrix(
+    rng: np.random.Generator,
+    source: tuple[int, int],
+    target: tuple[int, int],
+    *,
+    scale: tuple[float, float] = (0.6, 1.0),
+    flip: bool = True,
+) -> Matrix:
+    """A random crop of a (height, width) source, its sides `scale` of the largest that fits, to the target's size."""
+    (sh, sw), (th, tw) = source, target
+    aspect = tw / th * float(np.exp(rng.uniform(-0.15, 0.15)))
+    share = rng.uniform(*scale)
+    width = min(sw, sh * aspect) * share
+    height = width / aspect
+    x, y = rng.uniform(0, sw - width), rng.uniform(0, sh - height)
+    matrix = np.array([[tw / width, 0, -x * tw / width], [0, th / height, -y * th / height], [0, 0, 1.0]])
+    if flip and rng.random() < 0.5:
+        matrix = np.array([[-1.0, 0, tw - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
+    return matrix
+
+
+def warp(image: Image, matrix: Matrix, size: tuple[int, int], *, mask: bool = False) -> Image:
+    """Warp a picture (borders reflected) or a mask (outside is 0) to (height, width)."""
+    border = cv2.BORDER_CONSTANT if mask else cv2.BORDER_REFLECT_101
+    return np.asarray(
+        cv2.warpAffine(image, matrix[:2], (size[1], size[0]), flags=cv2.INTER_LINEAR, borderMode=border),
+        np.uint8,
+    )
+
+
+def piecewise_field(rng: np.random.Generator, size: tuple[int, int], spread: float) -> NDArray[np.float32]:
+    """A smooth random displacement field (H, W, 2) in pixels from a 4×6 lattice (3dc-seg's piecewise-affine part)."""
+    lattice = rng.normal(0, spread * max(size), (4, 6, 2)).astype(np.float32)
+    return np.asarray(cv2.resize(lattice, (size[1], size[0]), interpolation=cv2.INTER_CUBIC), np.float32)
+
+
+def displace(image: Image, field: NDArray[np.float32], *, mask: bool = False) -> Image:
+    """Move every pixel of `image` by `field` (H, W, 2), x first."""
+    height, width = field.shape[:2]
+    x, y = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    border = cv2.BORDER_CONSTANT if mask else cv2.BORDER_REFLECT_101
+    return np.asarray(
+        cv2.remap(image, x + field[..., 0], y + field[..., 1], cv2.INTER_LINEAR, borderMode=border), np.uint8
+    )
+
+
+def sliding_crop(
+    rng: np.random.Generator,
+    image: Image,
+    mask: Image,
+    frames: int,
+    size: tuple[int, int],
+    *,
+    window: float = 0.8,
+) -> Pair:
+    """A window that slides along a diagonal of a still (dsrfcn3d, section 3.2): T crops of `window` of its sides."""
+    height, width = image.shape[:2]
+    h, w = max(1, int(height * window)), max(1, int(width * window))
+    x0, x1 = sorted(rng.uniform(0, width - w, 2)) if width > w else (0.0, 0.0)
+    y0, y1 = sorted(rng.uniform(0, height - h, 2)) if height > h else (0.0, 0.0)
+    if rng.random() < 0.5:
+        x0, x1 = x1, x0
+    if rng.random() < 0.5:
+        x0, x1, y0, y1 = x1, x0, y1, y0
+    pictures, masks = [], []
+    for share in np.linspace(0, 1, frames) if frames > 1 else [0.0]:
+        x, y = round(float(x0 + (x1 - x0) * share)), round(float(y0 + (y1 - y0) * share))
+        crop = slice(y, y + h), slice(x, x + w)
+        pictures.append(cv2.resize(image[crop], size[::-1], interpolation=cv2.INTER_AREA))
+        masks.append(cv2.resize(mask[crop], size[::-1], interpolation=cv2.INTER_NEAREST))
+    return np.stack(pictures).astype(np.uint8), binary(np.stack(masks))
+
+
+def affine_video(
+    rng: np.random.Generator,
+    image: Image,
+    mask: Image,
+    frames: int,
+    size: tuple[int, int],
+    path: Path = Path(),
+) -> Pair:
+    """A still that pans, zooms, turns and bends smoothly (3dc-seg, section 4.2)."""
+    crop = crop_matrix(rng, image.shape[:2], size)
+    moves = affine_path(rng, frames, size, path)
+    field = piecewise_field(rng, size, 0.012) if frames > 1 and rng.random() < 0.5 else None
+    pictures, masks = [], []
+    for i, move in enumerate(moves):
+        picture, truth = warp(image, move @ crop, size), warp(mask, move @ crop, size, mask=True)
+        if field is not None:
+            bend = field * np.float32(i / max(1, frames - 1))
+            picture, truth = displace(picture, bend), displace(truth, bend, mask=True)
+        pictures.append(picture)
+        masks.append(truth)
+    return np.stack(pictures), binary(np.stack(masks))
+
+
+def independent_video(
+    rng: np.random.Generator,
+    image: Image,
+    mask: Image,
+    background: Image,
+    frames: int,
+    size: tuple[int, int],
+    *,
+    camera: Path = Path(0.04, 0.04, 2.0, 0.01),
+    own: Path = Path(0.1, 0.08, 6.0, 0.04),
+) -> Pair:
+    """An object cut out and moved on its own over another picture; only the object is foreground.
+
+    Whatever stands in the background picture stays with the camera, so that looks alone cannot tell: the network
+    must see what moves differently.
+    """
+    rows, columns = np.nonzero(mask > 127)
+    if len(rows) < 64:
+        return affine_video(rng, image, mask, frames, size)
+    # The object's own frame: its box centred, then scaled so that it covers a random share of the target.
+    top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
+    area = rng.uniform(0.02, 0.25) if rng.random() < 0.8 else rng.uniform(0.004, 0.02)
+    scale = np.sqrt(area * size[0] * size[1] / len(rows))
+    scale = min(scale, 1.3 * size[0] / (bottom - top), 1.1 * size[1] / (right - left))
+    flip = -1.0 if rng.random() < 0.5 else 1.0
+    place = np.array(
+        [
+            [flip * scale, 0, rng.uniform(0.2, 0.8) * size[1] - flip * scale * (left + right) / 2],
+            [0, scale, rng.uniform(0.25, 0.8) * size[0] - scale * (top + bottom) / 2],
+            [0, 0, 1.0],
+        ]
+    )
+    solid = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
+    scene = crop_matrix(rng, background.shape[:2], size)
+    camera_moves = affine_path(rng, frames, size, camera)
+    own_moves = affine_path(rng, frames, size, own)
+    gain = rng.uniform(0.8, 1.2)
+    pictures, masks = [], []
+    for i in range(frames):
+        move = own_moves[i] @ place
+        alpha = warp(solid, move, size, mask=True)
+        soft = cv2.GaussianBlur(alpha, (0, 0), 0.8).astype(np.float32)[..., None] / 255
+        back = warp(background, camera_moves[i] @ scene, size).astype(np.float32)
+        front = np.clip(warp(image, move, size).astype(np.float32) * gain, 0, 255)
+        pictures.append((back + (front - back) * soft).astype(np.uint8))
+        masks.append(alpha)
+    return np.stack(pictures), binary(np.stack(masks))
+
+
+def crop_clip(
+    rng: np.random.Generator, frames: NDArray[np.uint8], masks: NDArray[np.uint8], size: tuple[int, int]
+) -> Pair:
+    """The same random crop of every frame of a real clip, with a slight turn."""
+    matrix = crop_matrix(rng, frames.shape[1:3], size)
+    turn = affine_path(rng, 2, size, Path(0.0, 0.03, 4.0, 0.02))[1]
+    pictures = [warp(f, turn @ matrix, size) for f in frames]
+    return np.stack(pictures), binary(np.stack([warp(m, turn @ matrix, size, mask=True) for m in masks]))
+
+
+def colour(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The same change of brightness, contrast, saturation, tint and (rarely) blur or grey for a whole clip."""
+    x = frames.astype(np.float32)
+    if rng.random() < 0.8:
+        x = (x - 127.5) * rng.uniform(0.7, 1.3) + 127.5 + rng.uniform(-25, 25)
+        grey = x.mean(axis=-1, keepdims=True)
+        x = grey + (x - grey) * (0.0 if rng.random() < 0.05 else rng.uniform(0.6, 1.4))
+        x = x * rng.uniform(0.9, 1.1, 3).astype(np.float32)
+    if rng.random() < 0.15:
+        sigma = rng.uniform(0.5, 1.5)
+        x = np.stack([cv2.GaussianBlur(f, (0, 0), sigma) for f in x])
+    if rng.random() < 0.2:
+        x = x + rng.normal(0, rng.uniform(1, 6), x.shape).astype(np.float32)
+    return np.clip(x, 0, 255).astype(np.uint8)
+
+
+def binary(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """0 or 255, whatever interpolation made of a mask."""
+    return np.where(masks > 127, np.uint8(255), np.uint8(0))
