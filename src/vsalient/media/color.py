@@ -1,0 +1,120 @@
+"""Stored pictures to upright RGB: colour matrix, range, bit depth, rotation and mirroring."""
+
+from typing import Any
+
+import cv2
+import numpy as np
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from numpy.typing import NDArray
+
+from vsalient.types import Pixels
+
+# AVColorSpace number -> (swscale's matrix, our name). 2 is "unspecified": see `matrix_of`.
+_MATRICES = {
+    1: (Colorspace.ITU709, "bt709"),
+    4: (Colorspace.FCC, "bt601"),
+    5: (Colorspace.ITU601, "bt601"),
+    6: (Colorspace.ITU601, "bt601"),
+    7: (Colorspace.SMPTE240M, "bt709"),
+    9: (Colorspace.BT2020, "bt2020"),
+    10: (Colorspace.BT2020, "bt2020"),
+}
+HD_WIDTH, HD_HEIGHT = 1280, 720
+"""Untagged pictures at least this wide or high are BT.709, smaller ones BT.601."""
+
+
+def matrix_of(frame: VideoFrame) -> tuple[Colorspace, str]:
+    """The YCbCr matrix of `frame` as (swscale's number, "bt601" | "bt709" | "bt2020" | "rgb")."""
+    if frame.format.is_rgb or frame.format.has_palette:
+        return Colorspace.DEFAULT, "rgb"
+    if frame.colorspace in _MATRICES:
+        return _MATRICES[frame.colorspace]
+    if frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT:
+        return Colorspace.ITU709, "bt709"
+    return Colorspace.ITU601, "bt601"
+
+
+def is_full_range(frame: VideoFrame) -> bool:
+    """Whether luma spans all codes. Untagged YCbCr is limited; RGB, "yuvj" and untagged gray are full."""
+    name = frame.format.name
+    if frame.format.is_rgb or frame.format.has_palette or name.startswith("yuvj"):
+        return True
+    if frame.color_range == ColorRange.UNSPECIFIED:
+        return name.startswith(("gray", "mono", "ya"))
+    return bool(frame.color_range == ColorRange.JPEG)
+
+
+class RgbConverter:
+    """Turn decoded frames into upright (H, W, 3) uint8 RGB of one fixed size.
+
+    Holds one swscale context, single-threaded: making one for every frame costs more than the conversion.
+
+    Args:
+        width: stored width (before rotation); frames of another size, as some streams send, are scaled to it.
+        height: stored height.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        self._width, self._height = width, height
+        self._reformatter = VideoReformatter()
+
+    def __call__(self, frame: VideoFrame) -> Pixels:
+        """Convert one frame; the result owns its memory."""
+        matrix, name = matrix_of(frame)
+        source_range = ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG
+        rgb = self._reformatter.reformat(
+            frame,
+            width=self._width,
+            height=self._height,
+            format="rgb24",
+            src_colorspace=None if name == "rgb" else matrix,
+            src_color_range=source_range,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        )
+        return upright(np.asarray(rgb.to_ndarray(), np.uint8), display_matrix(frame))
+
+
+def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
+    """(a, b, c, d) of the frame's display matrix, 16.16 fixed point, None when it has none."""
+    side_data: Any = frame.side_data
+    data = side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return None
+    a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
+    return a, b, c, d
+
+
+def is_transposed(matrix: tuple[int, int, int, int] | None) -> bool:
+    """Whether the display matrix swaps width and height (a turn by 90 or 270 degrees)."""
+    return matrix is not None and abs(matrix[1]) > abs(matrix[0])
+
+
+def rotation_of(matrix: tuple[int, int, int, int] | None) -> int:
+    """Counter-clockwise degrees, in quarter turns, that the matrix turns the stored picture by."""
+    if matrix is None:
+        return 0
+    a, _, c, d = matrix
+    if is_transposed(matrix):
+        return 90 if c > 0 else 270
+    return 180 if a < 0 and d < 0 else 0
+
+
+def upright(pixels: NDArray[np.uint8], matrix: tuple[int, int, int, int] | None) -> NDArray[np.uint8]:
+    """Apply a display matrix: quarter turns and mirroring, nearest quarter turn for any other angle.
+
+    The matrix sends the stored (x, y) to (a x + c y, b x + d y), y pointing down.
+    """
+    if matrix is None:
+        return pixels
+    a, b, c, d = matrix
+    if is_transposed(matrix):
+        pixels = np.asarray(cv2.transpose(pixels), np.uint8)
+        flip_x, flip_y = c < 0, b < 0
+    else:
+        flip_x, flip_y = a < 0, d < 0
+    if flip_x or flip_y:
+        # cv2's code: 0 about the x axis (up-down), 1 about the y axis (left-right), -1 both.
+        pixels = np.asarray(cv2.flip(pixels, -1 if flip_x and flip_y else int(flip_x)), np.uint8)
+    return pixels

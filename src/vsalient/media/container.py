@@ -1,0 +1,86 @@
+"""Opening a media file with FFmpeg: one clear line when it is not a video, the video stream, where time begins."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.stream import VideoStream
+
+from vsalient.errors import DecodeError, InputError
+
+# FFmpeg reads any text file as ANSI art under these names; nobody means that.
+_TEXT_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
+# FFmpeg's AVFMT_TS_DISCONT.
+_TS_DISCONT = 0x0200
+
+
+def open_container(path: Path) -> InputContainer:
+    """Open `path` for reading.
+
+    Raises:
+        InputError: no such file, a folder, or no permission.
+        DecodeError: an empty file, or one that FFmpeg does not recognise.
+    """
+    if not path.exists():
+        raise InputError(f"{path} does not exist; check the name.")
+    if path.is_dir():
+        raise InputError(f"{path} is a folder where a video file was expected.")
+    if path.is_file() and path.stat().st_size == 0:
+        raise DecodeError(f"{path} is empty (0 bytes); copy or record it again.")
+    try:
+        container = av.open(str(path), "r", metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        if isinstance(error, PermissionError):
+            raise InputError(f"{path} cannot be read: permission denied.") from None
+        raise DecodeError(f"{path} is not a video that can be read ({_why(path, error)}).") from None
+    if container.format.name in _TEXT_FORMATS:
+        container.close()
+        raise DecodeError(f"{path} is a text file, not a video.")
+    return container
+
+
+def _why(path: Path, error: Exception) -> str:
+    """The most helpful short reason for a file that does not open."""
+    with path.open("rb") as file:
+        head = file.read(4096)
+    if head[4:8] == b"ftyp":
+        return "its index, the moov atom, is missing: the recording or the copy was cut short"
+    if head and all(byte >= 32 or byte in b"\t\r\n\f" for byte in head):
+        return "it holds text"
+    return (getattr(error, "strerror", None) or str(error)).strip().lower()
+
+
+def video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The main video stream; cover pictures of music files do not count.
+
+    Raises:
+        DecodeError: there is none (says so when there is only audio), or FFmpeg has no decoder for it.
+    """
+    streams = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
+    if not streams:
+        what = "only audio" if container.streams.audio else "no video"
+        raise DecodeError(f"{path} holds {what}; give a file with a video stream.")
+    best = container.streams.best("video")
+    stream = best if best in streams else streams[0]
+    assert isinstance(stream, VideoStream)
+    if stream.codec_context is None or stream.time_base is None:
+        raise DecodeError(f"{path} holds video in a codec that FFmpeg cannot decode here.")
+    return stream
+
+
+def time_origin(container: InputContainer) -> Fraction:
+    """Seconds on the file's own clock that count as time zero.
+
+    MPEG transport and program streams start their clock anywhere, hours into it for a TV recording, so their first
+    audio or video packet is time zero. In all other formats timestamps count from zero as they are stored.
+    """
+    if not container.format.flags & _TS_DISCONT:
+        return Fraction(0)
+    starts = [
+        stream.start_time * stream.time_base
+        for stream in (*container.streams.video, *container.streams.audio)
+        if stream.start_time is not None and stream.time_base is not None
+    ]
+    return min(starts, default=Fraction(0))

@@ -1,0 +1,208 @@
+"""Packets to pictures in presentation order, with a stand-in for every picture that damage took away."""
+
+import heapq
+import logging
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+log = logging.getLogger(__name__)
+
+# In these every picture has a packet with its true presentation time, so a time without a picture is a loss.
+_EXACT_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "nut", "ivf"}
+# How many pictures are held back where stored times are those of decoding (AVI with B-frames): see `_sorted`.
+_WINDOW = 4
+_DEMUX_RETRIES = 3
+_JUMP_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture in presentation order.
+
+    Attributes:
+        frame: what the decoder gave, None when nothing could be decoded.
+        pts: in the stream's time base, strictly increasing.
+        corrupt: damaged (the decoder patched it up) or, with `frame` None, lost.
+    """
+
+    frame: VideoFrame | None
+    pts: int
+    corrupt: bool
+
+
+class PictureStream:
+    """Demux and decode one video stream, packet by packet, from where the container stands.
+
+    Count: every packet that should show a picture gives exactly one. When the decoder refuses a packet, or drops it
+    in silence, the picture's time is known from the packet, and a `Picture` without a frame takes its place.
+
+    Times: pictures leave in presentation order. A missing pts becomes the last one plus a frame's duration; one that
+    is not later than the last becomes the last plus one tick; after a backward jump of more than 10 s (recordings
+    put together) all times are moved so that they go on a frame's duration after the last.
+
+    Attributes:
+        stream: the stream that is decoded.
+        errors: packets the demuxer or decoder refused so far.
+        cut_short: whether the demuxer failed before the end of the file.
+    """
+
+    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+        assert stream.time_base is not None
+        self._container, self.stream = container, stream
+        self._time_base: Fraction = stream.time_base
+        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
+        self._step = max(1, round(1 / rate / self._time_base))
+        self._exact = container.format.name in _EXACT_FORMATS
+        self._expected: list[int] = []  # heap of the pts of packets whose picture has not come yet
+        self._damaged: set[int] = set()
+        self._started = False  # a key frame's packet has come
+        self._first_key: int | None = None
+        self._timed = True  # all packets have a pts
+        self._fields = False  # two packets, one a field, may share one picture
+        self._untold = 0  # packets without pts that still owe a picture
+        self.errors = 0
+        self.cut_short = False
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Yield all pictures of the stream."""
+        return self._repaired(self._completed(self._sorted(self._decoded())))
+
+    def _packets(self) -> "Iterator[Packet[VideoStream] | None]":
+        """Packets of the stream, then None to flush the decoder, whatever the demuxer meets."""
+        for _ in range(_DEMUX_RETRIES):
+            try:
+                for packet in self._container.demux(self.stream):
+                    if packet.size:
+                        yield packet
+                break
+            except (av.FFmpegError, OSError) as error:
+                log.debug("demuxer: %s", error)
+                self.errors += 1
+                self.cut_short = True
+        yield None
+
+    def _decoded(self) -> Iterator[VideoFrame | None]:
+        """Frames as the decoder gives them; None where it refused a packet."""
+        for packet in self._packets():
+            if packet is not None:
+                self._expect(packet)
+                if packet.is_corrupt:
+                    self.errors += 1
+            try:
+                frames = self.stream.codec_context.decode(packet)
+            except av.FFmpegError as error:
+                if not isinstance(error, EOFError):
+                    log.debug("decoder: %s", error)
+                    self.errors += 1
+                    if self._started:
+                        yield None
+                continue
+            yield from frames
+
+    def _expect(self, packet: "Packet[VideoStream]") -> None:
+        """Note the pts of a packet that must show a picture."""
+        if packet.is_discard:
+            return  # outside an edit list: decoded, but never shown
+        if self.stream.codec_context.name == "vp8" and not memoryview(packet)[0] & 0x10:
+            return  # an alternate reference: never shown
+        pts = packet.pts
+        if not self._started:
+            if not packet.is_keyframe:
+                return  # the file joins in the middle of a group: nothing to decode it from
+            self._started, self._first_key = True, pts
+        if pts is None or self._first_key is None:
+            self._timed = False
+        if not self._timed:
+            self._untold += 1
+            return
+        assert pts is not None and self._first_key is not None
+        if pts >= self._first_key:  # leading pictures of an open group have lost their reference
+            heapq.heappush(self._expected, pts)
+        if packet.is_corrupt:
+            self._damaged.add(pts)
+
+    def _sorted(self, frames: Iterator[VideoFrame | None]) -> Iterator[VideoFrame | None]:
+        """Put shuffled pts in order: hold back a few frames and give each the smallest pts among them.
+
+        Decoders deliver in presentation order; only where a format stores decoding times do pts come shuffled.
+        """
+        if self._exact:
+            yield from frames
+            return
+        held: deque[VideoFrame | None] = deque()
+        times: list[int] = []
+        last: int | None = None
+        for frame in frames:
+            if frame is not None and frame.pts is not None:
+                if last is not None and abs(frame.pts - last) * self._time_base > _JUMP_SECONDS:
+                    yield from _release(held, times, 0)
+                heapq.heappush(times, frame.pts)
+                last = frame.pts
+            held.append(frame)
+            yield from _release(held, times, _WINDOW)
+        yield from _release(held, times, 0)
+
+    def _completed(self, frames: Iterator[VideoFrame | None]) -> Iterator[tuple[VideoFrame | None, int | None, bool]]:
+        """Add what was lost: (frame or None, pts or None, corrupt).
+
+        Losses are told by times that no picture came for; without times, by refused packets and, at the end, by count.
+        """
+        damaged = False
+        for frame in frames:
+            if frame is None:
+                if not self._timed or self._fields:
+                    self._untold -= 1
+                    yield None, None, True
+                continue
+            self._fields |= frame.interlaced_frame
+            self._untold -= 1
+            if frame.pts is not None:
+                yield from self._lost_before(frame.pts)
+            damaged |= frame.is_corrupt
+            yield frame, frame.pts, frame.is_corrupt or frame.pts in self._damaged
+        yield from self._lost_before(None)
+        if not self._timed and not self._fields and (damaged or self.errors):
+            yield from ((None, None, True) for _ in range(self._untold))
+
+    def _lost_before(self, pts: int | None) -> Iterator[tuple[None, int, bool]]:
+        """Drop what is expected up to `pts` (all when None); what lies before it never came."""
+        while self._expected and (pts is None or self._expected[0] <= pts):
+            expected = heapq.heappop(self._expected)
+            # Formats with inexact times also hold packets that show nothing: believe a loss after an error only.
+            if expected != pts and self._timed and not self._fields and (self._exact or self.errors):
+                yield None, expected, True
+
+    def _repaired(self, pictures: Iterator[tuple[VideoFrame | None, int | None, bool]]) -> Iterator[Picture]:
+        """Make pts strictly increasing."""
+        last: int | None = None
+        offset = 0
+        for frame, stored, corrupt in pictures:
+            if stored is None:
+                pts = 0 if last is None else last + self._step
+            else:
+                pts = stored + offset
+                if last is not None and pts <= last:
+                    if (last - pts) * self._time_base > _JUMP_SECONDS:
+                        offset += last + self._step - pts
+                        pts = last + self._step
+                    else:
+                        pts = last + 1
+            last = pts
+            yield Picture(frame, pts, corrupt)
+
+
+def _release(held: deque[VideoFrame | None], times: list[int], keep: int) -> Iterator[VideoFrame | None]:
+    """Let all but `keep` frames go, in order, each with the smallest pts still held."""
+    while len(held) > keep:
+        frame = held.popleft()
+        if frame is not None and frame.pts is not None:
+            frame.pts = heapq.heappop(times)
+        yield frame

@@ -1,0 +1,117 @@
+"""From what the user typed to a list of sources: files, globs, folders of videos, of frames, of frame folders."""
+
+import glob
+import logging
+from collections.abc import Iterator, Sequence
+from fractions import Fraction
+from pathlib import Path
+
+from vsalient.errors import InputError
+from vsalient.media.images import (
+    ANIMATION_SUFFIXES,
+    DEFAULT_RATE,
+    IMAGE_SUFFIXES,
+    FrameFolder,
+    ImageSource,
+    list_images,
+    natural_key,
+)
+from vsalient.media.source import Source
+from vsalient.media.video import VideoSource
+
+log = logging.getLogger(__name__)
+
+VIDEO_SUFFIXES = frozenset(
+    f".{name}"
+    for names in (
+        "mp4 m4v mov qt 3gp 3g2 mkv webm avi divx wmv asf flv f4v mpg mpeg mpe vob ts m2ts mts mxf dv ogv ogm",
+        "rm rmvb nut y4m ivf h264 264 hevc h265 265 mjpg mjpeg gif apng",
+    )
+    for name in names.split()
+)
+"""Files that a folder or a glob contributes as videos; a file named by itself may be called anything."""
+
+
+def open_source(
+    path: str | Path, *, start: float | None = None, end: float | None = None, rate: Fraction | None = None
+) -> Source:
+    """Open a video file, a picture, or a folder of frames.
+
+    Args:
+        path: the file or folder.
+        start: seconds of presentation time; earlier frames are left out.
+        end: seconds; frames at or after it are left out.
+        rate: frames a second of a frame folder (25 when None); videos have their own clock.
+
+    Raises:
+        InputError: nothing there, an empty folder, no frame in the range.
+        DecodeError: a file from which no frame can be decoded.
+        OptionError: an impossible range or rate.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return FrameFolder(path, rate=rate or DEFAULT_RATE, start=start, end=end)
+    if path.suffix.lower() in IMAGE_SUFFIXES | ANIMATION_SUFFIXES:
+        return ImageSource(path, start=start, end=end)
+    return VideoSource(path, start=start, end=end)
+
+
+def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
+    """Expand files, globs and folders to the sources they mean, in the order given and without repeats.
+
+    A folder means the videos in it; without videos, itself as a folder of frames; without pictures either, whatever
+    its subfolders mean (such as DAVIS's JPEGImages/480p). Inside folders, and for globs, the order is natural, and
+    hidden files and files that are neither video nor picture are passed over.
+
+    Raises:
+        InputError: a file that does not exist, a glob or folder in which nothing is found.
+    """
+    found: dict[Path, Path] = {}
+    for item in inputs:
+        for path in _expand(item):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _expand(item: str | Path) -> list[Path]:
+    path = Path(item)
+    if path.is_dir():
+        sources = list(_in_folder(path))
+        if not sources:
+            raise InputError(f"{path} holds no videos and no pictures; give a file, or a folder that has some.")
+        return sources
+    if path.exists():
+        return [path]
+    if not glob.has_magic(str(item)):
+        raise InputError(f"{path} does not exist; check the name.")
+    # Path.glob takes no absolute patterns.
+    matches = sorted((Path(p) for p in glob.glob(str(item), recursive=True)), key=_path_key)  # noqa: PTH207
+    sources = [source for match in matches for source in (_in_folder(match) if match.is_dir() else _media(match))]
+    if not sources:
+        raise InputError(f"no video or picture matches {str(item)!r}; check the pattern.")
+    return sources
+
+
+def _media(path: Path) -> list[Path]:
+    return [path] if path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES else []
+
+
+def _in_folder(folder: Path) -> Iterator[Path]:
+    entries = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=natural_key)
+    videos = [p for p in entries if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+    pictures = list_images(folder)
+    if videos:
+        if pictures:
+            log.warning("%s holds videos and pictures; its %d pictures are passed over.", folder, len(pictures))
+        yield from videos
+    elif pictures:
+        yield folder
+    else:
+        for entry in entries:
+            if entry.is_dir():
+                yield from _in_folder(entry)
+
+
+def _path_key(path: Path) -> list[tuple[tuple[int, int, str], ...]]:
+    """Natural order over all parts of a path, not only the last."""
+    return [natural_key(Path(part)) for part in path.parts]

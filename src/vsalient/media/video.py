@@ -1,0 +1,177 @@
+"""A video file as a source of frames: the range asked for, upright RGB, damage counted."""
+
+import itertools
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from vsalient.errors import DecodeError
+from vsalient.media.color import RgbConverter, display_matrix, is_full_range, is_transposed, matrix_of, rotation_of
+from vsalient.media.container import open_container, time_origin, video_stream
+from vsalient.media.decode import Picture, PictureStream
+from vsalient.media.source import Source, check_range, empty_range
+from vsalient.types import Frame, Pixels, VideoInfo
+
+log = logging.getLogger(__name__)
+
+# Seconds before `start` to seek to, in turn: some indexes lead to a key frame past the time asked for.
+_SEEK_BACK = (0, 10)
+
+
+class VideoSource(Source):
+    """Frames of a video file, decoded in several threads, in presentation order.
+
+    A damaged picture comes as the decoder patched it up, a lost one as a repeat of the last picture (of the next one
+    when none came before). Both have `corrupt=True`: the number of frames is that of the pictures in the file.
+
+    Args:
+        path: the file.
+        start: seconds; frames shown earlier are left out.
+        end: seconds; frames shown at or after it are left out.
+
+    Raises:
+        InputError: no such file, or no frame in the range.
+        DecodeError: not a video, no video stream, or nothing in it can be decoded.
+        OptionError: an impossible range.
+    """
+
+    def __init__(self, path: Path, *, start: float | None = None, end: float | None = None) -> None:
+        check_range(start, end)
+        self._path = path
+        self._start, self._end = _exact(start), _exact(end)
+        self._container: InputContainer | None = None
+        self._converter: RgbConverter | None = None
+        self.corrupt_frames = 0
+        try:
+            frames = self._deliver(self._pictures())
+            first = next(frames, None)
+            if first is None:
+                if self._converter is None:
+                    raise DecodeError(f"{path}: not one picture could be decoded; the file is damaged throughout.")
+                raise empty_range(path, start, end, self.info.duration)
+        except BaseException:
+            self.close()
+            raise
+        self._last = first
+        self._frames = itertools.chain([first], frames)
+
+    def __iter__(self) -> Iterator[Frame]:
+        """Yield the frames once; says at the end, in the log, what was damaged or missing."""
+        for frame in self._frames:
+            self._last = frame
+            self.corrupt_frames += frame.corrupt
+            yield frame
+        self._conclude(self._last)
+
+    def close(self) -> None:
+        """Let go of the file; calling it twice does no harm."""
+        if self._container is not None:
+            self._container.close()
+            self._container = None
+
+    def _open(self) -> tuple[InputContainer, VideoStream]:
+        self.close()
+        self._container = container = open_container(self._path)
+        stream = video_stream(container, self._path)
+        stream.thread_type = "AUTO"
+        assert stream.time_base is not None
+        self._time_base: Fraction = stream.time_base
+        self._origin = round(time_origin(container) / stream.time_base)
+        return container, stream
+
+    def _pictures(self) -> Iterator[Picture]:
+        """Pictures from the last key frame before the start, or from the beginning where seeking fails."""
+        for back in _SEEK_BACK if self._start else ():
+            container, stream = self._open()
+            assert self._start is not None
+            target = round((self._start - back) / self._time_base) + self._origin
+            try:
+                container.seek(target, stream=stream)
+            except (OSError, ValueError) as error:
+                log.debug("%s: cannot seek (%s); reading from the beginning", self._path, error)
+                break
+            self._decoder = PictureStream(container, stream)
+            pictures = iter(self._decoder)
+            first = next(pictures, None)
+            if first is not None and first.frame is not None and first.pts <= target:
+                return itertools.chain([first], pictures)
+        self._decoder = PictureStream(*self._open())
+        return iter(self._decoder)
+
+    def _deliver(self, pictures: Iterator[Picture]) -> Iterator[Frame]:
+        """Keep the range, convert to RGB, let a neighbour stand in for what was lost."""
+        latest: VideoFrame | None = None
+        pixels: Pixels | None = None  # of `latest`, once they are needed
+        waiting: list[int] = []  # lost before any picture came
+        indices = itertools.count()
+        for picture in pictures:
+            pts = picture.pts - self._origin
+            time = pts * self._time_base
+            if self._end is not None and time >= self._end:
+                return
+            if picture.frame is not None:
+                latest, pixels = picture.frame, None
+                if self._converter is None:
+                    self._converter = RgbConverter(latest.width, latest.height)
+                    self.info = self._describe(latest)
+            if self._start is not None and time < self._start:
+                continue
+            if latest is None or self._converter is None:
+                waiting.append(pts)
+                continue
+            if pixels is None:
+                pixels = self._converter(latest)
+            for lost in waiting:
+                yield Frame(pixels, next(indices), lost, self._time_base, corrupt=True)
+            waiting.clear()
+            yield Frame(pixels, next(indices), pts, self._time_base, corrupt=picture.corrupt)
+
+    def _describe(self, frame: VideoFrame) -> VideoInfo:
+        container, stream = self._container, self._decoder.stream
+        assert container is not None
+        matrix = display_matrix(frame)
+        width, height = frame.width, frame.height
+        if is_transposed(matrix):
+            width, height = height, width
+        return VideoInfo(
+            path=self._path,
+            width=width,
+            height=height,
+            rate=stream.average_rate or stream.guessed_rate,
+            time_base=self._time_base,
+            rotation=rotation_of(matrix),
+            codec=stream.codec_context.name,
+            pixel_format=frame.format.name,
+            bit_depth=frame.format.components[0].bits,
+            color_space=matrix_of(frame)[1],
+            full_range=is_full_range(frame),
+            frames_estimate=stream.frames or None,
+            duration=container.duration / 1e6 if container.duration else None,
+            has_audio=bool(container.streams.audio),
+        )
+
+    def _conclude(self, last: Frame) -> None:
+        """Say in the log what was wrong with the file."""
+        if self.corrupt_frames:
+            log.warning(
+                "%s: %d of %d frames were damaged; the nearest good picture stands in for those that were lost.",
+                self._path,
+                self.corrupt_frames,
+                last.index + 1,
+            )
+        promised = self.info.duration if self._end is None and not self.info.has_audio else None
+        reached = last.time + (1 / float(self.info.rate) if self.info.rate else 0.0)
+        if self._decoder.cut_short or (promised is not None and reached < promised * 0.95 - 0.1):
+            log.warning(
+                "%s ends early, at %.2f s: the file was cut short. What is there was read.", self._path, reached
+            )
+
+
+def _exact(seconds: float | None) -> Fraction | None:
+    """A time as it was meant: 0.48 is 12/25, though no float is."""
+    return None if seconds is None else Fraction(seconds).limit_denominator(10**6)
