@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -84,6 +84,20 @@ class Report:
     def bottleneck(self) -> str:
         """The stage that was busy longest, "" before any was."""
         return max(self.stages, key=self.stages.__getitem__, default="")
+
+    def figures(self) -> dict[str, Any]:
+        """Everything as plain values, rounded to milliseconds, for a JSON summary."""
+        first = self.first_map_seconds
+        return {
+            "frames": self.frames,
+            "corrupt_frames": self.corrupt_frames,
+            "clips": self.clips,
+            "seconds": round(self.seconds, 3),
+            "frames_per_second": round(self.frames / self.seconds, 3) if self.seconds else None,
+            "first_map_seconds": None if first is None else round(first, 3),
+            "stage_seconds": {stage: round(seconds, 3) for stage, seconds in self.stages.items()},
+            "bottleneck": self.bottleneck,
+        }
 
     @contextmanager
     def busy(self, stage: str) -> Iterator[None]:

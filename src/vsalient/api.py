@@ -1,0 +1,264 @@
+"""The Python interface: load a model once, then iterate over the maps of any number of videos."""
+
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from vsalient.checkpoints import WeightsEntry, load_network
+from vsalient.checkpoints.progress import Progress
+from vsalient.clips import Tail
+from vsalient.errors import InputError, OptionError
+from vsalient.pipeline import OutputLike, Report, run, saliency_maps
+from vsalient.procedure import Procedure, Protocol, plan_procedure
+from vsalient.types import Frame, Pixels, SaliencyArray
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vsalient.engine import Engine
+
+DEFAULT_MODEL = "3dc-lite"
+DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Prediction:
+    """One frame and what the network makes of it.
+
+    Attributes:
+        frame: the decoded frame; `frame.pixels` is (H, W, 3) uint8 RGB, upright.
+        saliency: (H, W) float32, each pixel's probability to belong to the salient object, in [0, 1].
+    """
+
+    frame: Frame
+    saliency: SaliencyArray
+
+    @property
+    def index(self) -> int:
+        """Position among the frames of this prediction, from 0."""
+        return self.frame.index
+
+    @property
+    def pts(self) -> int:
+        """Presentation time in units of `frame.time_base`."""
+        return self.frame.pts
+
+    @property
+    def time(self) -> float:
+        """Presentation time in seconds."""
+        return self.frame.time
+
+
+class Model:
+    """A network with its weights on a device; made by `load_model`.
+
+    A model works on one video at a time: it keeps features between that video's clips.
+
+    Attributes:
+        entry: its registry entry: name, licence, training data, clip length and so on.
+        description: one line: device, dtype and why.
+    """
+
+    def __init__(self, entry: WeightsEntry, engine: "Engine", priors: tuple[str, ...] = ()) -> None:
+        self.entry = entry
+        self.priors = priors
+        self._engine = engine
+        self._lock = threading.Lock()
+
+    @property
+    def name(self) -> str:
+        """The registry name."""
+        return self.entry.name
+
+    @property
+    def description(self) -> str:
+        """One line: device, dtype and why."""
+        return self._engine.description
+
+    def predict(
+        self,
+        source: str | Path | Iterable[Pixels],
+        *,
+        clip_length: int | None = None,
+        overlap: int | None = None,
+        tail: Tail | None = None,
+        protocol: Protocol = "default",
+        resolution: str | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        rate: float | Fraction = 25,
+    ) -> Iterator[Prediction]:
+        """Yield every frame of `source` with its saliency map, in order, as soon as each is ready.
+
+        Decoding and the network run in threads of their own while the caller works on a map; memory does not
+        grow with the video. Closing the iterator, or dropping it, stops them.
+
+        Args:
+            source: a video file, a folder of frames, or frames: (H, W, 3) uint8 RGB arrays of one size.
+            clip_length: frames fed together; None for the model's own.
+            overlap: frames that neighbouring clips share; None for the model's own.
+            tail: what happens where frames run out, see `vsalient.clips`; None for the protocol's.
+            protocol: "paper" for the procedure of the model's authors, "default" for ours.
+            resolution: the network's input, such as "short:480" or "area:256x448"; None for the model's own.
+            start: seconds of presentation time to begin at (files only).
+            end: seconds to stop before (files only).
+            rate: frames a second, for the times of frames given as arrays or in a folder.
+
+        Raises:
+            OptionError: a setting is wrong; raised at once, before anything is read.
+            InputError: the source is missing, unreadable, has no frames, or its frames' size changes.
+            DeviceError: the device runs out of memory.
+        """
+        procedure = plan_procedure(
+            self.entry,
+            protocol=protocol,
+            clip_length=clip_length,
+            overlap=overlap,
+            tail=tail,
+            resolution=resolution,
+        )
+        if rate <= 0:
+            raise OptionError(f"rate {rate} is impossible: give frames a second, above 0")
+        exact_rate = Fraction(rate).limit_denominator(100_000)
+        if not isinstance(source, str | Path):
+            if start is not None or end is not None:
+                raise OptionError("start and end are for files: leave them out, or cut the list of frames")
+            return self._maps(_numbered(source, exact_rate), procedure)
+        return self._file(Path(source), procedure, start, end, exact_rate)
+
+    def write(
+        self,
+        frames: Iterable[Frame],
+        procedure: Procedure,
+        outputs: "Iterable[OutputLike]",
+        *,
+        on_map: "Callable[[Frame, Report], None] | None" = None,
+    ) -> Report:
+        """Run over `frames` and write all maps to `outputs`; see `vsalient.pipeline.run`."""
+        with self._busy():
+            return run(frames, self._engine, procedure, list(outputs), priors=self.priors, on_map=on_map)
+
+    def _file(
+        self, path: Path, procedure: Procedure, start: float | None, end: float | None, rate: Fraction
+    ) -> Iterator[Prediction]:
+        from vsalient.media import open_source
+
+        with open_source(path, start=start, end=end, rate=rate) as frames:
+            yield from self._maps(frames, procedure)
+
+    def _maps(self, frames: Iterable[Frame], procedure: Procedure) -> Iterator[Prediction]:
+        with self._busy():
+            for frame, saliency in saliency_maps(frames, self._engine, procedure, priors=self.priors):
+                yield Prediction(frame, saliency)
+
+    def _busy(self) -> "_Busy":
+        return _Busy(self._lock, self.name)
+
+
+class _Busy:
+    """Holds the model for one video; refuses instead of mixing up two videos' features."""
+
+    def __init__(self, lock: threading.Lock, name: str) -> None:
+        self._lock, self._name = lock, name
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise OptionError(
+                f"model '{self._name}' is at work on another video: finish or close that one, or load it again"
+            )
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
+def load_model(
+    model: str | Path = DEFAULT_MODEL,
+    *,
+    weights: str | Path | None = None,
+    device: str = "auto",
+    dtype: DtypeName = "auto",
+    exact: bool = False,
+    offline: bool = False,
+    progress: Progress | None = None,
+) -> Model:
+    """Load a network with its weights onto a device.
+
+    Args:
+        model: a name of `vsalient models list`, or a safetensors file that vsalient wrote.
+        weights: a file to load instead of the model's own weights.
+        device: "auto" (CUDA, else MPS, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
+        dtype: "auto" is bfloat16 where that is fast and safe, else float32.
+        exact: float32 and the network's own definition, nothing folded or reordered; slower.
+        offline: never ask the network; weights that are not on this machine are an error.
+        progress: told of a transfer, when weights must be fetched.
+
+    Raises:
+        WeightsError: an unknown name, or weights that are broken, cannot be fetched or do not fit.
+        DeviceError: the device or dtype is not there.
+    """
+    # PyTorch comes with it: a second of start-up that a wrong option need not wait for.
+    from vsalient.engine import Engine
+
+    network, entry = load_network(model, weights=weights, offline=offline, progress=progress)
+    priors: tuple[str, ...] = tuple(getattr(network, "priors", ()))
+    return Model(entry, Engine(network, device=device, dtype=dtype, exact=exact), priors)
+
+
+def predict(
+    source: str | Path | Iterable[Pixels],
+    *,
+    model: str | Path | Model = DEFAULT_MODEL,
+    clip_length: int | None = None,
+    overlap: int | None = None,
+    tail: Tail | None = None,
+    protocol: Protocol = "default",
+    resolution: str | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    rate: float | Fraction = 25,
+) -> Iterator[Prediction]:
+    """Yield every frame of `source` with its saliency map; see `Model.predict`.
+
+    Args:
+        source: a video file, a folder of frames, or (H, W, 3) uint8 RGB arrays of one size.
+        model: a loaded model, or what `load_model` takes; load it yourself to serve several videos.
+        clip_length: like all that follow, as for `Model.predict`.
+        overlap: frames that neighbouring clips share.
+        tail: what happens where frames run out.
+        protocol: "paper" or "default".
+        resolution: the network's input.
+        start: seconds to begin at.
+        end: seconds to stop before.
+        rate: frames a second of frames given as arrays or in a folder.
+
+    Raises:
+        VsalientError: as for `load_model` and `Model.predict`.
+    """
+    loaded = model if isinstance(model, Model) else load_model(model)
+    return loaded.predict(
+        source,
+        clip_length=clip_length,
+        overlap=overlap,
+        tail=tail,
+        protocol=protocol,
+        resolution=resolution,
+        start=start,
+        end=end,
+        rate=rate,
+    )
+
+
+def _numbered(arrays: Iterable[Pixels], rate: Fraction) -> Iterator[Frame]:
+    for index, pixels in enumerate(arrays):
+        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
+            what = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
+            raise InputError(f"frame {index} is {what}: give (height, width, 3) uint8 RGB arrays")
+        if pixels.shape[2] != 3 or 0 in pixels.shape:
+            raise InputError(f"frame {index} has shape {pixels.shape}: give (height, width, 3) uint8 RGB arrays")
+        # A copy: frames are read ahead, and the caller may fill the same array again.
+        yield Frame(pixels.copy(), index, index, 1 / rate)
