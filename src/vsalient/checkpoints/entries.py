@@ -1,0 +1,298 @@
+"""A weights entry: what one name in the registry stands for, read from TOML strictly and written back."""
+
+import dataclasses
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from typing import Any, Literal
+from urllib.parse import unquote, urlsplit
+
+from vsalient.errors import WeightsError
+
+Source = Literal["bundled", "hub", "url", "none", "file"]
+TAILS = ("shift", "repeat-first", "repeat-last", "centred", "causal")
+"""The tail policies an entry may name; `vsalient.clips` explains them."""
+POSTPROCESSES = ("crf",)
+"""What may follow the network, when its paper's inference has it."""
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_GEOMETRY = re.compile(r"native|short:[1-9]\d*|(exact|area):[1-9]\d*x[1-9]\d*")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_REVISION = re.compile(r"[0-9a-f]{40}")
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One published or measured number.
+
+    Attributes:
+        dataset: data set and split, such as "DAVIS-16 val".
+        metric: as its paper names it, such as "J" or "F-measure".
+        value: in the unit of that paper.
+        by: who measured it.
+        note: the settings it was measured with, "" when there is nothing to add.
+    """
+
+    dataset: str
+    metric: str
+    value: float
+    by: str
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsEntry:
+    """What is known of one set of weights.
+
+    Attributes:
+        name: what `--model` takes; lower-case letters, digits, dots, dashes and underscores.
+        summary: one line for people.
+        architecture: a key of `vsalient.models.ARCHITECTURES`.
+        config: the architecture's constructor arguments.
+        clip_length: T, frames fed together.
+        overlap: frames that neighbouring clips share, below `clip_length`.
+        tail: what happens where a video ends within a clip, one of `TAILS`.
+        geometry: source size → network size: "native", "short:480", "exact:112x112" or "area:256x448"
+            (height x width).
+        multiple: the network's sides are padded to multiples of this.
+        postprocess: a step of the paper's inference after the network ("crf"), or None.
+        source: where the file comes from; "file" is a file of the user's own.
+        repo, revision, file: the Hub repository, its 40-digit commit and the file within; `file` is also the
+            bundled file's name, the name of a download, or the path of a file of the user's own.
+        url: the address of a "url" source.
+        size: bytes of the published file, None when not known.
+        sha256: hash of the published file, None when its publisher gives none.
+        instead: what to do when the weights were never published.
+        parameters: count of the network's parameters in use, None when nobody has counted.
+        licence: of the weights, as their publisher states it.
+        training_data, terms: what they were trained on, and the terms this brings.
+        paper: the reference.
+        scores: numbers with who measured them.
+        notes: anything else a user should know.
+        registered_in: the file this entry was read from, None for an entry made in memory.
+    """
+
+    name: str
+    summary: str
+    architecture: str
+    clip_length: int
+    overlap: int
+    geometry: str
+    licence: str
+    source: Source
+    config: Mapping[str, Any] = field(default_factory=dict)
+    tail: str = "shift"
+    multiple: int = 1
+    postprocess: str | None = None
+    repo: str | None = None
+    revision: str | None = None
+    file: str | None = None
+    url: str | None = None
+    size: int | None = None
+    sha256: str | None = None
+    instead: str = ""
+    parameters: int | None = None
+    training_data: str = ""
+    terms: str = ""
+    paper: str = ""
+    scores: tuple[Score, ...] = ()
+    notes: str = ""
+    registered_in: Path | None = None
+
+    @property
+    def file_name(self) -> str:
+        """The published file's own name, without folders; "" when nothing is published."""
+        if self.file is not None:
+            return PurePosixPath(self.file).name
+        return PurePosixPath(unquote(urlsplit(self.url).path)).name if self.url else ""
+
+    def to_table(self) -> dict[str, Any]:
+        """Plain values for TOML or JSON: the fields that say something, without `registered_in`."""
+        table: dict[str, Any] = {}
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if item.name == "registered_in" or value is None or value in ("", {}, ()):
+                continue
+            table[item.name] = [dataclasses.asdict(score) for score in value] if item.name == "scores" else value
+        return table
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("must be a text that is not empty")
+    return value
+
+
+def _matching(pattern: re.Pattern[str], meaning: str) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if not isinstance(value, str) or not pattern.fullmatch(value):
+            raise ValueError(f"must be {meaning}, not {value!r}")
+        return value
+
+    return check
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
+    def check(value: object) -> str:
+        if value not in choices:
+            raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
+        return str(value)
+
+    return check
+
+
+def _count(least: int) -> Callable[[object], int]:
+    def check(value: object) -> int:
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise ValueError(f"must be a whole number from {least} up, not {value!r}")
+        return value
+
+    return check
+
+
+def _address(value: object) -> str:
+    if not isinstance(value, str) or urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
+        raise ValueError(f"must be an http or https address, not {value!r}")
+    return value
+
+
+def _inner_path(value: object) -> str:
+    text = _text(value)
+    if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or "\\" in text:
+        raise ValueError(f"must be a path within its repository or folder, not {value!r}")
+    return text
+
+
+def _config(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("must be a table of the architecture's arguments")
+    return value
+
+
+def _scores(value: object) -> tuple[Score, ...]:
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        raise ValueError("must be a list of tables with dataset, metric, value and by")
+    scores = []
+    for item in value:
+        unknown = sorted(item.keys() - {"dataset", "metric", "value", "by", "note"})
+        if unknown:
+            raise ValueError(f"have an unknown field '{unknown[0]}'; known: dataset, metric, value, by, note")
+        number = item.get("value")
+        if isinstance(number, bool) or not isinstance(number, int | float):
+            raise ValueError(f"need a number as value, not {number!r}")
+        try:
+            texts = [_text(item.get(key)) for key in ("dataset", "metric", "by")]
+        except ValueError:
+            raise ValueError("need dataset, metric and by as texts that are not empty") from None
+        scores.append(Score(texts[0], texts[1], float(number), texts[2], str(item.get("note", ""))))
+    return tuple(scores)
+
+
+_CHECKS: dict[str, Callable[[object], Any]] = {
+    "summary": _text,
+    "architecture": _text,
+    "clip_length": _count(1),
+    "overlap": _count(0),
+    "geometry": _matching(_GEOMETRY, "native, short:480, exact:112x112 or area:256x448 (height x width)"),
+    "licence": _text,
+    "source": _one_of(("bundled", "hub", "url", "none", "file")),
+    "config": _config,
+    "tail": _one_of(TAILS),
+    "multiple": _count(1),
+    "postprocess": _one_of(POSTPROCESSES),
+    "repo": _matching(_REPO, "owner/name"),
+    "revision": _matching(_REVISION, "the 40 hexadecimal digits of a commit (a branch can move)"),
+    "file": _inner_path,
+    "url": _address,
+    "size": _count(1),
+    "sha256": _matching(_SHA256, "64 lower-case hexadecimal digits"),
+    "instead": _text,
+    "parameters": _count(1),
+    "training_data": _text,
+    "terms": _text,
+    "paper": _text,
+    "scores": _scores,
+    "notes": _text,
+}
+_REQUIRED = ("summary", "architecture", "clip_length", "overlap", "geometry", "licence", "source")
+_SOURCE_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "bundled": (("file",), ("size", "sha256")),
+    "hub": (("repo", "revision", "file", "sha256"), ("size",)),
+    "url": (("url",), ("file", "size", "sha256")),
+    "none": (("instead",), ()),
+    "file": (("file",), ("size", "sha256")),
+}
+"""Source kind -> (fields it needs, fields it may have); the other sources' fields have no place in it."""
+
+
+def parse_entry(name: str, table: Mapping[str, Any], *, origin: Path) -> WeightsEntry:
+    """Read one entry from its TOML table.
+
+    Args:
+        name: the entry's name.
+        table: its fields, without the name.
+        origin: the file it stands in, named in errors and kept in `registered_in`.
+
+    Raises:
+        WeightsError: a field is unknown, missing or wrong; one line names file, entry and field.
+    """
+    place = f"{origin}: [{name}]"
+    if not _NAME.fullmatch(name):
+        raise WeightsError(f"{place} is no usable name; use lower-case letters, digits, '.', '-' and '_'")
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key not in _CHECKS:
+            raise WeightsError(f"{place} has an unknown field '{key}'; known: {', '.join(_CHECKS)}")
+        try:
+            values[key] = _CHECKS[key](value)
+        except ValueError as error:
+            raise WeightsError(f"{place} {key} {error}") from None
+    source = str(values.get("source", ""))
+    needed, allowed = _SOURCE_FIELDS.get(source, ((), ()))
+    for key in (*_REQUIRED, *needed):
+        if key not in values:
+            because = f", which source '{source}' needs" if key in needed else ""
+            raise WeightsError(f"{place} lacks the field '{key}'{because}")
+    for key in ("repo", "revision", "file", "url", "size", "sha256", "instead"):
+        if key in values and key not in (*needed, *allowed):
+            raise WeightsError(f"{place} has '{key}', which has no place in source '{source}'")
+    if values["overlap"] >= values["clip_length"]:
+        raise WeightsError(
+            f"{place} overlap must be below clip_length {values['clip_length']}, not {values['overlap']}"
+        )
+    tail = values.get("tail")
+    if tail in ("centred", "causal") and values["overlap"] != values["clip_length"] - 1:
+        raise WeightsError(f"{place} tail '{tail}' has one clip a frame: overlap must be clip_length - 1")
+    entry = WeightsEntry(name=name, registered_in=origin, **values)
+    if source == "url" and not entry.file_name:
+        raise WeightsError(f"{place} url ends without a file name; add the field 'file'")
+    return entry
+
+
+def entry_toml(entry: WeightsEntry) -> str:
+    """The entry as the text of an `entry.toml`, which `parse_entry` reads back."""
+    table = entry.to_table()
+    lines = [f"{key} = {_toml(value)}" for key, value in table.items() if key not in ("config", "scores")]
+    for score in table.get("scores", []):
+        lines += [
+            "",
+            "[[scores]]",
+            *(f"{key} = {_toml(value)}" for key, value in score.items() if value != ""),
+        ]
+    if "config" in table:
+        lines += ["", "[config]", *(f"{key} = {_toml(value)}" for key, value in table["config"].items())]
+    return "\n".join(lines) + "\n"
+
+
+def _toml(value: object) -> str:
+    """One TOML value: texts, numbers, booleans, and lists or tables of these (JSON's texts are TOML's)."""
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(_toml(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items()) + " }"
+    if isinstance(value, bool | int | float | str):
+        return json.dumps(value, ensure_ascii=False)
+    raise WeightsError(f"cannot write {value!r} into an entry: only texts, numbers, booleans, lists and tables")

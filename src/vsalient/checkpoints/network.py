@@ -1,0 +1,65 @@
+"""From a model's name or file to a network with its weights, ready to run."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vsalient.checkpoints.adopting import build_network, read_fitting, require_architecture
+from vsalient.checkpoints.entries import WeightsEntry
+from vsalient.checkpoints.progress import Progress
+from vsalient.checkpoints.sources import find_entry, resolve
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def load_network(
+    model: str | Path | WeightsEntry,
+    *,
+    weights: str | Path | None = None,
+    offline: bool = False,
+    sha256: str | None = None,
+    endpoint: str | None = None,
+    token: str | None = None,
+    progress: Progress | None = None,
+) -> "tuple[nn.Module, WeightsEntry]":
+    """Build the model's architecture, find its weights and load them strictly.
+
+    Args:
+        model: a registry name, an entry, or a safetensors file that vsalient wrote (it says what it is).
+        weights: a file to load instead of the entry's own weights.
+        offline: as for `vsalient.checkpoints.resolve`, like all that follow.
+        sha256: the hash to demand.
+        endpoint: a mirror of the Hub.
+        token: for gated repositories.
+        progress: told of a transfer.
+
+    Returns:
+        The network on the CPU in evaluation mode, and its entry, which with `weights` speaks of that file.
+
+    Raises:
+        WeightsError: unknown name, or nothing published (says what to do instead).
+        FetchError: the weights cannot be fetched.
+        CheckpointError: they cannot be read, or do not fit (says which keys).
+    """
+    entry = find_entry(model)
+    if weights is not None:
+        path = resolve(Path(weights).expanduser(), sha256=sha256)
+        # What was measured with the published weights says nothing of these.
+        entry = replace(
+            entry,
+            source="file",
+            file=str(path),
+            repo=None,
+            revision=None,
+            url=None,
+            size=None,
+            sha256=None,
+            scores=(),
+        )
+    else:
+        path = resolve(entry, offline=offline, sha256=sha256, endpoint=endpoint, token=token, progress=progress)
+    require_architecture(path, entry)
+    network = build_network(entry.architecture, entry.config)
+    network.load_state_dict(read_fitting(path, entry, network), strict=True)
+    return network.eval(), entry
