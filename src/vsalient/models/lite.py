@@ -50,7 +50,9 @@ def _round_channels(channels: float) -> int:
 
 
 class ConvNorm2d(nn.Module):
-    """Convolution, batch norm, optional ReLU6; `fuse` folds the norm into the convolution."""
+    """Convolution, batch norm, optional ReLU6."""
+
+    fold = (("conv", "norm"),)
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, act: bool = True):
         super().__init__()
@@ -86,7 +88,7 @@ class InvertedResidual(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, H, W) → (N, C', H/stride, W/stride)."""
         y = self.project(self.depthwise(self.expand(x)))
-        return x + y if self.shortcut else y
+        return torch.as_tensor(x + y if self.shortcut else y)
 
 
 class EfficientNetLite(nn.Module):
@@ -134,6 +136,8 @@ class Conv3dNorm(nn.Module):
     Repeating instead of zero padding makes a clip's end look like a pause rather than a cut, and lets one weight
     serve stills (T = 1) and clips of any length.
     """
+
+    fold = (("conv", "norm"),)
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int], *, act: bool = True):
         super().__init__()
