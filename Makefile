@@ -1,0 +1,51 @@
+# Everything runs in a virtual environment of its own, .venv; `make PYTHON=python3.12` chooses the interpreter.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DEMO_OUT ?= demo-out
+
+.PHONY: demo test check format lint types bench clean help
+
+help:
+	@echo "make demo    a saliency video, masks and an overlay of a real clip, in $(DEMO_OUT)/"
+	@echo "make test    the tests"
+	@echo "make check   format, lint, types and tests: what CI runs"
+	@echo "make format  format the code"
+	@echo "make bench   the benchmarks (minutes)"
+	@echo "make clean   remove the environment and the caches"
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	@# torch first and alone: with a CPU build in place nothing pulls the CUDA packages in.
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,superpixels]"
+	@touch $(STAMP)
+
+demo: $(STAMP)
+	$(BIN)/vsalient predict examples/demo/*.mp4 --write video,overlay,masks --output $(DEMO_OUT) --overwrite
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+format: $(STAMP)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)
+	$(BIN)/mypy
+
+check: lint types test
+
+bench: $(STAMP)
+	$(BIN)/python benchmarks/predict.py
+	$(BIN)/python benchmarks/media.py
+	$(BIN)/python benchmarks/metrics.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(DEMO_OUT)
