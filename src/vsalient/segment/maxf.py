@@ -40,7 +40,7 @@ class MaxFThreshold(Threshold):
         self.spec = f"max-f:{ground_truth}"
         self.level: float | None = None
         self._truths = _mask_files(ground_truth)
-        self._chunks: list[tuple[int, tuple[int, ...], int]] = []
+        self._chunks: dict[int, tuple[int, int, tuple[int, ...]]] = {}
         # Closed by finish, or with this object: the file has no name and outlives neither.
         self._spool = tempfile.TemporaryFile(prefix="vsalient-")  # noqa: SIM115
         self._precision = np.zeros((2, 256))
@@ -67,8 +67,8 @@ class MaxFThreshold(Threshold):
         grey = quantise(saliency)
         self._count(grey, truth)
         packed = zlib.compress(grey.tobytes(), 1)
+        self._chunks[index] = (self._spool.tell(), len(packed), grey.shape)
         self._spool.write(packed)
-        self._chunks.append((index, grey.shape, len(packed)))
         return []
 
     def finish(self) -> Iterator[IndexedMask]:
@@ -85,6 +85,11 @@ class MaxFThreshold(Threshold):
         best = self._best()
         self.level = best / 255.0
         return self._masks(best)
+
+    def saliency(self, index: int) -> SaliencyArray:
+        """Return the map of frame `index` as it was set aside, 8 bits deep, while `finish` is being read."""
+        grey: SaliencyArray = self._recall(index) * np.float32(1.0 / 255.0)
+        return grey
 
     def fresh(self, sequence: str | None = None) -> Threshold:
         """Return an unused threshold; a subfolder named like the sequence is then its ground truth."""
@@ -109,11 +114,14 @@ class MaxFThreshold(Threshold):
         return int(score.argmax()) if score.any() else 255
 
     def _masks(self, best: int) -> Iterator[IndexedMask]:
-        self._spool.seek(0)
-        for index, shape, size in self._chunks:
-            grey = np.frombuffer(zlib.decompress(self._spool.read(size)), dtype=np.uint8).reshape(shape)
-            yield index, grey >= best
+        for index in self._chunks:
+            yield index, self._recall(index) >= best
         self._spool.close()
+
+    def _recall(self, index: int) -> NDArray[np.uint8]:
+        start, size, shape = self._chunks[index]
+        self._spool.seek(start)
+        return np.frombuffer(zlib.decompress(self._spool.read(size)), dtype=np.uint8).reshape(shape)
 
 
 def _mask_files(folder: Path) -> list[Path]:
