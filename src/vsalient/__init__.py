@@ -7,6 +7,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from vsalient.api import Model as Model
     from vsalient.api import Prediction as Prediction
     from vsalient.api import load_model as load_model
     from vsalient.api import predict as predict
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Model": "vsalient.api",
     "Prediction": "vsalient.api",
     "load_model": "vsalient.api",
     "predict": "vsalient.api",
@@ -24,7 +26,7 @@ _HOMES = {
     "Frame": "vsalient.types",
     "VideoInfo": "vsalient.types",
 }
-__all__ = ["Frame", "Prediction", "VideoInfo", "VsalientError", "__version__", "load_model", "predict"]
+__all__ = ["Frame", "Model", "Prediction", "VideoInfo", "VsalientError", "__version__", "load_model", "predict"]
 
 
 def __getattr__(name: str) -> Any:
