@@ -144,7 +144,7 @@ def combine(sequences: Sequence[SequenceScores]) -> DatasetScores:
             for name, number in part.items():
                 total[name] = total.get(name, 0) + number
     each = [sequence.results() for sequence in sequences]
-    values = {name: mean_defined([result[name] for result in each]) for name in (each[0] if each else {})}
+    values = {name: mean_defined([result[name] for result in each]) for name in (each[0] if each else ())}
     curves = _mean_curves(sequences)
     musigma = PrecisionRecallMean(())
     for sequence in sequences:
@@ -226,4 +226,4 @@ def _ordered(values: dict[str, float], metrics: tuple[str, ...], *, pooled: bool
     if "J_mean" in values and "F_mean" in values:
         values["O"] = (values["J_mean"] + values["F_mean"]) / 2
     names = (name for name in results_of(metrics) if pooled or not name.endswith("_frames"))
-    return {name: values[name] for name in names if name in values}
+    return {name: values.get(name, NAN) for name in names}

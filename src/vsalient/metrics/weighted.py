@@ -108,7 +108,11 @@ def _nearest_object_pixel(
 def _weighted_background_error(error: NDArray[np.float64], truth: Mask, void: Mask | None) -> float:
     """Return the sum over background pixels of error x (2 - 0.5^(distance / 5))."""
     distance = cv2.distanceTransform((~truth).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-    weight = 2.0 - np.exp((math.log(0.5) / 5.0) * distance.astype(np.float64))
+    # In place: at full size, fresh arrays cost more than the arithmetic.
+    weight = distance.astype(np.float64)
+    weight *= math.log(0.5) / 5.0
+    np.exp(weight, out=weight)
+    np.subtract(2.0, weight, out=weight)
     counted = error if void is None else np.where(void, 0.0, error)
     # Object pixels have distance 0 and so weight 1: cheaper to take them out again than to leave them out.
     return float(np.vdot(counted, weight)) - float(error[truth].sum())

@@ -1,0 +1,190 @@
+"""`evaluate`: from folders to results, in one call."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from vsalient.errors import DataError, OptionError
+from vsalient.evaluation.layout import Folder, Tree, find_tree
+from vsalient.evaluation.pictures import Values, read_picture
+from vsalient.evaluation.plan import Extra, GroundTruth, Missing, SequencePlan, plan_prediction, plan_truth
+from vsalient.evaluation.presets import Protocol, preset_of
+from vsalient.evaluation.run import Options, Outcome, SizeMismatch, count_fixations, score_sequences
+from vsalient.metrics import DatasetScores, SequenceScores, combine, select
+
+_LABELS_UP_TO = 20
+"""A whole data set of gray maps that never exceeds this most likely holds labels, not saliency."""
+
+
+@dataclass(frozen=True, slots=True)
+class PredictionResult:
+    """The scores of one set of predictions.
+
+    Attributes:
+        name: of the predictions, the folder's.
+        path: where they are.
+        dataset: the data set's numbers.
+        sequences: each sequence's.
+        absent: frames without a prediction, counted as empty maps or left out.
+        resized: predictions resized to the ground truth.
+        extra: predicted frames without ground truth, passed over.
+        plans: which file was compared with which.
+    """
+
+    name: str
+    path: Path
+    dataset: DatasetScores
+    sequences: tuple[SequenceScores, ...]
+    absent: int
+    resized: int
+    extra: int
+    plans: tuple[SequencePlan, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """Everything an evaluation has to tell.
+
+    Attributes:
+        truth: the ground truth, its preset and protocol.
+        options: how frames were read and scored.
+        predictions: one result for each set of predictions.
+    """
+
+    truth: GroundTruth
+    options: Options
+    predictions: tuple[PredictionResult, ...]
+
+
+def evaluate(
+    predictions: Sequence[str | Path],
+    ground_truth: str | Path,
+    *,
+    dataset: str = "custom",
+    protocol: Protocol | None = None,
+    split: str | None = None,
+    metrics: Iterable[str] = ("default",),
+    missing: Missing = "error",
+    extra: Extra | None = None,
+    size_mismatch: SizeMismatch = "error",
+    values: Values = "auto",
+    void_value: int | None = None,
+    frames: str | Path | None = None,
+    fixations: str | Path | None = None,
+    jobs: int = 1,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Evaluation:
+    """Score one or more sets of predictions against the ground truth of a data set.
+
+    Args:
+        predictions: folder trees, flat folders, folders of gray videos, or single gray videos.
+        ground_truth: the same, or a data set's own root folder.
+        dataset: a preset: davis16, fbms, segtrackv2, visal, custom.
+        protocol: which frames count; None takes the preset's.
+        split: a split's name, a file, or names joined by commas; None takes the preset's.
+        metrics: names of `vsalient.metrics.CATALOGUE`, groups, "default" or "all".
+        missing: frames without a prediction are an error, count as empty maps, or are left out (and counted).
+        extra: predictions without ground truth are an error or passed over; None passes them over where the data
+            set has ground truth for some frames only.
+        size_mismatch: predictions of another size are an error or resized.
+        values: "gray", "labels", or "auto": palette pictures hold labels, others gray values.
+        void_value: ground-truth value that marks pixels to leave out.
+        frames: the video frames, for predicted videos against sparse ground truth.
+        fixations: fixation points; the ground truth then holds fixation density maps.
+        jobs: processes. More than 1 needs the caller's script to guard its main code by `__name__`.
+        progress: called with a sequence's name, how many are done, and of how many.
+
+    Raises:
+        VsalientError: children of it, one line each, for everything that does not fit.
+    """
+    if not predictions:
+        raise OptionError("no predictions given; name one or more folders or videos before the ground truth")
+    truth = plan_truth(Path(ground_truth), preset_of(dataset), split, protocol)
+    options = Options(select(metrics, fixation=fixations is not None), missing, size_mismatch, values, void_value)
+    frame_tree = None if frames is None else find_tree(Path(frames), "frames")
+    points = None if fixations is None else find_tree(Path(fixations), "fixation points")
+    if points is not None and not all(isinstance(stored, Folder) for stored in truth.tree.values()):
+        raise DataError(f"ground truth {truth.root} is a video; fixation maps must be pictures")
+    paths = [Path(path) for path in predictions]
+    # Every path is looked through before the first frame is scored.
+    planned = [_plan(path, truth, missing, extra, frame_tree, points) for path in paths]
+    results = []
+    with tempfile.TemporaryDirectory(prefix="vsalient-") as folder:
+        for path, name, plans in zip(paths, _names(paths), planned, strict=True):
+            chosen = replace(options, negatives=_shuffle(plans, options, Path(folder)))
+            outcomes = score_sequences(plans, chosen, jobs=jobs, progress=progress)
+            results.append(_summarise(path, name, plans, outcomes, options))
+    return Evaluation(truth, options, tuple(results))
+
+
+def jobs_for(frames: int, sequences: int) -> int:
+    """Return a sensible number of processes: all cores, unless the work is too little to start any."""
+    return max(1, min(os.cpu_count() or 1, sequences, frames // 200))
+
+
+def _plan(
+    path: Path, truth: GroundTruth, missing: Missing, extra: Extra | None, frames: Tree | None, points: Tree | None
+) -> tuple[SequencePlan, ...]:
+    return plan_prediction(path, truth, missing=missing, extra=extra, frames=frames, points=points)
+
+
+def _shuffle(plans: Sequence[SequencePlan], options: Options, folder: Path) -> Path | None:
+    """Count all sequences' fixations at the first one's size; each worker takes its own sequence's out again."""
+    if "sAUC" not in options.metrics:
+        return None
+    if len(plans) < 2:
+        raise DataError("sAUC takes its negatives from other sequences, and there is only one; leave it out")
+    first = read_picture(plans[0].items[0].points[0], "labels").pixels.shape
+    path = folder / "fixations.npy"
+    if not path.exists():
+        np.save(path, sum(count_fixations(plan, first) for plan in plans))
+    return path
+
+
+def _summarise(
+    path: Path, name: str, plans: tuple[SequencePlan, ...], outcomes: Sequence[Outcome], options: Options
+) -> PredictionResult:
+    kept = [outcome.scores for outcome in outcomes if outcome.scores.frames]
+    if not kept:
+        raise DataError(f"predictions {path} have no frame left to score; every one was missing and skipped")
+    if options.values == "auto":
+        _refuse_labels(path, outcomes)
+    return PredictionResult(
+        name=name,
+        path=path,
+        dataset=combine(kept),
+        sequences=tuple(kept),
+        absent=sum(outcome.absent for outcome in outcomes),
+        resized=sum(outcome.resized for outcome in outcomes),
+        extra=sum(outcome.extra for outcome in outcomes),
+        plans=plans,
+    )
+
+
+def _refuse_labels(path: Path, outcomes: Sequence[Outcome]) -> None:
+    highest = max(outcome.highest for outcome in outcomes)
+    if 0 < highest <= _LABELS_UP_TO:
+        raise DataError(
+            f"predictions {path} never exceed {highest} of 255 and look like labels in gray pictures; say what they "
+            "are with --values labels or --values gray"
+        )
+    highest = max(outcome.highest_truth for outcome in outcomes)
+    if 1 < highest <= 128:
+        raise DataError(
+            f"the ground truth never exceeds {highest}, and foreground is above 128; if its values are labels, say "
+            "--values labels"
+        )
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    """Return a short name for each set of predictions, with as many parent folders as make them differ."""
+    parts = [path.resolve().parts for path in paths]
+    for depth in range(1, max(len(part) for part in parts) + 1):
+        names = ["/".join(part[-depth:]) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [f"{path} ({number})" for number, path in enumerate(paths, 1)]

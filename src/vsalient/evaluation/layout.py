@@ -1,0 +1,206 @@
+"""Find the sequences in a folder tree, a flat folder or videos, and pair predictions with ground truth.
+
+Only names are looked at here; nothing is decoded.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from vsalient.errors import DataError, InputError
+from vsalient.evaluation.presets import Preset, few
+
+PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"})
+VIDEOS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v"})
+
+_TRUTH_FOLDERS = frozenset({"groundtruth", "ground-truth", "ground_truth", "gt", "annotations", "masks"})
+_SUFFIX = re.compile(r"[_-](gt|groundtruth|mask|sal|saliency|pred|prediction|map)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A sequence stored as pictures.
+
+    Attributes:
+        frames: frame name -> its files, in natural order; several files are objects to be united.
+        path: the folder, for messages.
+    """
+
+    frames: dict[str, tuple[Path, ...]]
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A sequence stored as a gray video."""
+
+    path: Path
+
+
+Stored = Folder | Video
+
+Tree = dict[str, Stored]
+"""Sequence name -> how it is stored. The name is "" for a flat folder or a single file."""
+
+
+def natural(text: str) -> list[tuple[int, int, str]]:
+    """Return a sort key that puts 2 before 10."""
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+
+
+def find_tree(root: Path, what: str, preset: Preset | None = None) -> Tree:
+    """Return the sequences below a path.
+
+    Args:
+        root: a folder tree in DAVIS layout (`sequence/00000.png`), a flat folder of pictures, a folder of videos, or
+            one video.
+        what: "ground truth" or "predictions", for messages.
+        preset: for ground truth: where in the data set's own tree to look.
+
+    Raises:
+        InputError: nothing there, or no pictures and no videos in it.
+    """
+    if not root.exists():
+        raise InputError(f"{what} {root} does not exist; give a folder of masks or maps, or a gray video")
+    if root.is_file():
+        if root.suffix.lower() not in VIDEOS:
+            raise InputError(f"{what} {root} is no video; give a folder of pictures, or {few(sorted(VIDEOS), 9)}")
+        return {"": Video(root)}
+    for below in preset.roots if preset else ():
+        if (root / below).is_dir():
+            root = root / below
+            break
+    tree: Tree = {}
+    _walk(root, root, tree, truth=preset is not None)
+    if preset is not None and preset.objects:
+        tree = _unite_objects(tree)
+    if not tree:
+        raise InputError(
+            f"{what} {root} holds no pictures ({few(sorted(PICTURES), 9)}) and no videos; "
+            "expected sequence/00000.png, a flat folder, or videos"
+        )
+    return dict(sorted(tree.items(), key=lambda item: natural(item[0])))
+
+
+def select_sequences(tree: Tree, names: Sequence[str] | None, root: Path) -> Tree:
+    """Keep the sequences of a split; a flat folder or single video is always kept.
+
+    Raises:
+        DataError: the split names a sequence without ground truth.
+    """
+    if names is None or set(tree) == {""}:
+        return tree
+    by_last = {name.rsplit("/", 1)[-1]: name for name in tree}
+    missing = [name for name in names if name not in tree and name not in by_last]
+    if missing:
+        raise DataError(
+            f"ground truth {root} lacks {len(missing)} of {len(names)} sequences of the split: {few(missing)}; "
+            "give the right folder, another --split, or --split all"
+        )
+    return {name: tree[name if name in tree else by_last[name]] for name in names}
+
+
+def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
+    """Return the prediction of a sequence: the same name, the same last folder, or the only one on both sides."""
+    if name in predictions:
+        return predictions[name]
+    last = name.rsplit("/", 1)[-1]
+    matches = [key for key in predictions if key.rsplit("/", 1)[-1] == last]
+    if len(matches) == 1:
+        return predictions[matches[0]]
+    if len(truth) == len(predictions) == 1 and ("" in truth or "" in predictions):
+        return next(iter(predictions.values()))
+    return None
+
+
+def match_frames(truth: Sequence[str], prediction: Sequence[str]) -> dict[str, str]:
+    """Return ground truth frame -> prediction frame.
+
+    Names are compared as they are, then without endings like `_gt` or `_mask`, then by their last number, and the
+    first comparison under which any two agree decides.
+    """
+    comparisons: tuple[Callable[[str], str | None], ...] = (lambda name: name, _bare, _last_number)
+    for key in comparisons:
+        found: dict[str, str] = {}
+        for name in prediction:
+            value = key(name)
+            if value is not None:
+                # Two frames of one key would be a guess.
+                found[value] = "" if value in found else name
+        pairs = {name: found.get(key(name) or "", "") for name in truth}
+        pairs = {name: other for name, other in pairs.items() if other}
+        if pairs and len(set(pairs.values())) == len(pairs):
+            return pairs
+    return {}
+
+
+def frame_numbers(names: Sequence[str]) -> list[int] | None:
+    """Return the 0-based position in the video that each ground-truth frame's name stands for.
+
+    Consecutive numbers start wherever they like. With gaps (every 20th frame) the count must show whether it starts
+    at 0 or 1: the first number is one of them. None where names do not tell.
+    """
+    values = [_last_number(name) for name in names]
+    numbers = [int(value) for value in values if value is not None]
+    if len(numbers) != len(names) or any(b <= a for a, b in pairwise(numbers)):
+        return None
+    if numbers[-1] - numbers[0] == len(numbers) - 1 or numbers[0] in (0, 1):
+        return [number - numbers[0] for number in numbers]
+    return None
+
+
+def _bare(name: str) -> str:
+    return _SUFFIX.sub("", name)
+
+
+def _last_number(name: str) -> str | None:
+    digits = re.findall(r"\d+", name)
+    return str(int(digits[-1])) if digits else None
+
+
+def _walk(folder: Path, root: Path, tree: Tree, *, truth: bool) -> None:
+    entries = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda e: e.name)
+    folders = [entry for entry in entries if entry.is_dir()]
+    inner = [entry for entry in folders if truth and entry.name.lower() in _TRUTH_FOLDERS]
+    if inner:
+        # A data set that keeps frames and ground truth of a sequence side by side.
+        for entry in inner:
+            _walk(entry, root, tree, truth=truth)
+        return
+    pictures = [entry for entry in entries if entry.suffix.lower() in PICTURES and entry.is_file()]
+    if pictures:
+        frames: dict[str, tuple[Path, ...]] = {
+            path.stem: (path,) for path in sorted(pictures, key=lambda path: natural(path.stem))
+        }
+        if len(frames) != len(pictures):
+            raise InputError(f"{folder} holds two pictures of one name with different endings; keep one of each")
+        tree[_sequence_name(folder, root, truth=truth)] = Folder(frames, folder)
+    for entry in entries:
+        if entry.suffix.lower() in VIDEOS and entry.is_file():
+            name = _sequence_name(entry.with_suffix(""), root, truth=False)
+            if name in tree:
+                raise InputError(f"{folder} holds sequence {name} twice, as pictures and as video; keep one of them")
+            tree[name] = Video(entry)
+    for entry in folders:
+        _walk(entry, root, tree, truth=truth)
+
+
+def _sequence_name(folder: Path, root: Path, *, truth: bool) -> str:
+    parts = folder.relative_to(root).parts
+    return "/".join(part for part in parts if not (truth and part.lower() in _TRUTH_FOLDERS))
+
+
+def _unite_objects(tree: Tree) -> Tree:
+    united: Tree = {}
+    for name, stored in tree.items():
+        sequence = re.sub(r"/\d{1,2}$", "", name)
+        held = united.get(sequence)
+        if isinstance(stored, Folder) and isinstance(held, Folder):
+            names = sorted({*held.frames, *stored.frames}, key=natural)
+            frames = {frame: held.frames.get(frame, ()) + stored.frames.get(frame, ()) for frame in names}
+            united[sequence] = Folder(frames, held.path)
+        else:
+            united[sequence] = stored
+    return united
