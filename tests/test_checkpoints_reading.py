@@ -4,6 +4,7 @@ import argparse
 import json
 import os
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from checkpoint_helpers import entry, foreign_state, isolate, official_file, registry_text, sha256, state
+from loopback_hub import loopback
 from vsalient import checkpoints
 from vsalient.errors import CheckpointError, FetchError, WeightsError
 
@@ -249,15 +251,26 @@ def test_import_checks_the_hash_and_the_content(tmp_path: Path, cache: Path, mon
 @pytest.mark.slow
 @pytest.mark.shared
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the reference vectors are not beside the project")
-def test_import_of_a_whole_official_3dc_seg_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_whole_official_3dc_seg_file_imported_and_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SHARED))
     import fill  # type: ignore[import-not-found]
 
     shapes = json.loads((SHARED / "3dc_seg_keys.json").read_text())
     official = {f"module.{name}": torch.from_numpy(fill.tensor(name, tuple(shape))) for name, shape in shapes.items()}
-    torch.save({"epoch": 1, "model": official, "optimizer": {}, "iter": 1}, tmp_path / "bmvc_final.pth")
-    path = checkpoints.import_checkpoint("3dc-seg", tmp_path / "bmvc_final.pth")
-    assert path.stat().st_size < 0.75 * (tmp_path / "bmvc_final.pth").stat().st_size
+    file = tmp_path / "bmvc_final.pth"
+    torch.save({"epoch": 1, "model": official, "optimizer": {}, "iter": 1}, file)
+    imported = checkpoints.import_checkpoint("3dc-seg", file)
+    assert imported.stat().st_size < 0.75 * file.stat().st_size
     network, found = checkpoints.load_network("3dc-seg")
     assert sum(parameter.numel() for parameter in network.parameters()) == found.parameters
     assert torch.equal(network.state_dict()["encoder.bn1.weight"], official["module.encoder.bn1.weight"])
+
+    monkeypatch.setenv("VSALIENT_CACHE", str(tmp_path / "other-cache"))
+    with loopback() as site:
+        site.files["/models/bmvc_final.pth"] = file.read_bytes()
+        entry = replace(found, url=f"{site.url}/models/bmvc_final.pth")
+        fetched = checkpoints.load_state_dict(checkpoints.resolve(entry))
+        assert same(fetched, dict(network.state_dict()))
+        checkpoints.resolve(entry)
+        assert len(site.requests) == 1
+    assert checkpoints.read_record("3dc-seg").source_sha256 == checkpoints.sha256_of(file)
