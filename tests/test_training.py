@@ -1,0 +1,240 @@
+"""Recipes, the loop and `vsalient train`: overrides, exact resume, two processes, errors."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from training_data import shard
+from vsalient.cli.app import main
+from vsalient.errors import CheckpointError, DataError, OptionError
+from vsalient.training.loop import Trainer, schedule
+from vsalient.training.recipe import built_in, load_recipe
+from vsalient.training.sources import open_source
+
+RECIPE = """
+architecture = "lite3dc"
+config = { channels = [8, 8, 8, 8, 8], motion = 0 }
+steps = 4
+batch = 2
+precision = "float32"
+validate_every = 4
+save_every = 2
+ema = 0.9
+held_out = ["clip1"]
+
+[clips]
+frames = 2
+size = [32, 64]
+kinds = { video = 0.5, independent = 0.5 }
+
+[loss]
+terms = { cross-entropy = 1.0, iou = 1.0 }
+scales = [1.0, 0.5]
+
+[optimiser]
+rate = 1e-3
+encoder_rate = 0.0
+warmup = 1
+"""
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    path = tmp_path / "tiny.toml"
+    path.write_text(RECIPE)
+    return path
+
+
+@pytest.fixture
+def data(tmp_path):
+    return shard(tmp_path / "data.tar")
+
+
+def train(recipe, data, out, *overrides, **options):
+    return Trainer(load_recipe(str(recipe), overrides), [open_source(data)], out, workers=0, **options)
+
+
+def run_cli(*args, capsys):
+    with pytest.raises(SystemExit) as exit_info:
+        main([*map(str, args)])
+    captured = capsys.readouterr()
+    return exit_info.value.code, captured.out, captured.err
+
+
+@pytest.mark.parametrize("name", built_in())
+def test_built_in_recipes_are_sound(name):
+    recipe = load_recipe(name)
+    assert recipe.name == name
+    assert all(stage in built_in() for stage in recipe.stages)
+
+
+@pytest.mark.parametrize(
+    ("override", "error", "message"),
+    [
+        ("optimiser.rat=1", DataError, "unknown key 'rat'"),
+        ("steps=many", DataError, "expected int"),
+        ("clips.size=[3]", DataError, "list of 2"),
+        ("precision=half", DataError, "one of float32"),
+        ("loss.terms={luck=1.0}", DataError, "'luck'"),
+        ("clips.kinds={dream=1.0}", DataError, "'dream'"),
+        ("steps", OptionError, "key=value"),
+    ],
+)
+def test_bad_recipes_say_what_is_wrong(recipe, override, error, message):
+    with pytest.raises(error, match=message):
+        load_recipe(str(recipe), [override])
+
+
+def test_unknown_recipe_names_the_built_in_ones():
+    with pytest.raises(DataError, match="3dc-lite"):
+        load_recipe("3dc-light")
+
+
+def test_overrides_reach_nested_values(recipe):
+    loaded = load_recipe(str(recipe), ["optimiser.rate=5e-5", "clips.frames=3", 'held_out=["a"]'])
+    assert (loaded.optimiser.rate, loaded.clips.frames, loaded.held_out) == (5e-5, 3, ("a",))
+
+
+def test_schedules(recipe):
+    cosine = load_recipe(str(recipe), ["steps=100", "optimiser.warmup=10"])
+    assert schedule(cosine, 0) == pytest.approx(0.1)
+    assert schedule(cosine, 99) < 0.03
+    step = load_recipe(str(recipe), ["optimiser.schedule=step", "optimiser.step_size=10", "optimiser.gamma=0.1"])
+    assert schedule(step, 9) == 1 and schedule(step, 25) == pytest.approx(0.01)
+
+
+def test_a_resumed_run_ends_as_an_unbroken_one(recipe, data, tmp_path):
+    whole = train(recipe, data, tmp_path / "whole")
+    whole.run()
+    first = train(recipe, data, tmp_path / "broken")
+
+    class Stop(Exception):
+        pass
+
+    def stop(progress):
+        if progress.step == 3:  # one step past the checkpoint: that step is lost and done again
+            raise Stop
+
+    with pytest.raises(Stop):
+        first.run(stop)
+    second = train(recipe, data, tmp_path / "broken")
+    assert second.step == 2
+    second.run()
+    for key, value in whole.network.state_dict().items():
+        assert torch.equal(value, second.network.state_dict()[key]), key
+        assert torch.equal(whole.average[key], second.average[key]), key
+    assert whole.best == second.best > 0
+
+
+def test_a_fixed_seed_gives_the_same_run_and_another_seed_does_not(recipe, data, tmp_path):
+    losses = []
+    for number, override in enumerate(["seed=1", "seed=1", "seed=2"]):
+        trainer = train(recipe, data, tmp_path / str(number), override, "steps=1")
+        trainer.run()
+        losses.append(trainer.running)
+    assert losses[0] == losses[1] != losses[2]
+
+
+def test_a_frozen_encoder_stays_and_the_rest_moves(recipe, data, tmp_path):
+    trainer = train(recipe, data, tmp_path / "run", "steps=1")
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    trainer.run()
+    after = trainer.network.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before if k.startswith("encoder."))
+    assert not torch.equal(before["head2.weight"], after["head2.weight"])
+
+
+def test_held_out_sequences_are_never_trained_on(recipe, data, tmp_path):
+    trainer = train(recipe, data, tmp_path / "run")
+    assert [n for s in trainer.videos.sources for n in s.names] == ["clip0"]
+    assert [n for s in trainer.held_out for n in s.names] == ["clip1"]
+
+
+def test_accumulation_sees_the_clips_of_the_larger_batch(recipe, data, tmp_path):
+    # Frozen, without batch statistics and with one clip kind the two differ by rounding only.
+    options = ("steps=1", "loss.terms={cross-entropy=1.0}", "clips.kinds={video=1.0}", "optimiser.rate=0.0")
+    whole = train(recipe, data, tmp_path / "a", "batch=4", *options)
+    parts = train(recipe, data, tmp_path / "b", "batch=2", "accumulate=2", *options)
+    for trainer in (whole, parts):
+        trainer.network.eval()
+        trainer.network.train = lambda mode=True: None  # keep batch norm from using batch statistics
+        trainer.run()
+    assert whole.running == pytest.approx(parts.running, rel=1e-4)
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(recipe, data, tmp_path):
+    train(recipe, data, tmp_path / "run", "steps=1").run()
+    with pytest.raises(CheckpointError, match="batch"):
+        train(recipe, data, tmp_path / "run", "batch=3")
+    with pytest.raises(CheckpointError, match="--resume"):
+        train(recipe, data, tmp_path / "run", resume=False)
+
+
+def test_cli_trains_logs_and_prints_the_weights(recipe, data, tmp_path, capsys):
+    code, out, err = run_cli(
+        "train", recipe, "--data", data, "--out", tmp_path / "runs", "--set", "steps=2", "--workers", 0, "--json",
+        capsys=capsys,
+    )  # fmt: skip
+    assert code == 0, err
+    result = json.loads(out)[0]
+    assert result["steps"] == 2
+    assert 0 <= result["J"] <= 1
+    state = torch.load(result["weights"], weights_only=True)
+    assert "head2.weight" in state
+    rows = list(csv.DictReader((tmp_path / "runs/tiny/log.csv").open()))
+    assert rows[-1]["step"] == "2" and "clip1=" in rows[-1]["per_sequence"]
+    assert "held out" in err
+
+
+def test_cli_dry_run_counts_and_draws(recipe, data, tmp_path, capsys):
+    code, out, _ = run_cli("train", recipe, "--data", data, "--out", tmp_path / "o", "--dry-run", capsys=capsys)
+    assert code == 0
+    assert "3 stills, 1 videos (6 frames), 1 sequences held out, 8 clips" in out
+    assert (tmp_path / "o/tiny/contact-sheet.png").stat().st_size > 1000
+
+
+def test_cli_runs_stages_one_after_the_other(recipe, data, tmp_path, capsys, monkeypatch):
+    from vsalient.training import recipe as module
+
+    monkeypatch.setattr(module, "built_in", lambda: [])
+    chain = tmp_path / "chain.toml"
+    chain.write_text(f'stages = ["{recipe}", "{tmp_path}/second.toml"]')
+    (tmp_path / "second.toml").write_text(RECIPE.replace("steps = 4", "steps = 1"))
+    args = ("train", chain, "--data", data, "--out", tmp_path / "runs", "--workers", 0, "--json", "--set", "steps=1")
+    code, out, err = run_cli(*args, capsys=capsys)
+    assert code == 0, err
+    assert [r["recipe"] for r in json.loads(out)] == ["tiny", "second"]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ((), "Give a RECIPE"),
+        (("3dc-lite",), "--data"),
+        (("3dc-lite-video", "--data", "nowhere"), "nowhere"),
+        (("nothing", "--data", "nowhere"), "nothing"),
+    ],
+)
+def test_cli_bad_input_is_one_line(args, message, capsys):
+    code, out, err = run_cli("train", *args, capsys=capsys)
+    assert code in (1, 2)
+    assert message in err
+    assert "Traceback" not in err and out == ""
+
+
+def test_two_processes_train_one_network(recipe, data, tmp_path):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517",
+               "-m", "vsalient", "train", str(recipe), "--data", str(data), "--out", str(tmp_path / "runs"),
+               "--workers", "0", "--device", "cpu", "--set", "steps=2", "--json"]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    result = json.loads(done.stdout.strip().splitlines()[-1])[0]
+    assert result["steps"] == 2
+    rows = list(csv.DictReader((tmp_path / "runs/tiny/log.csv").open()))
+    assert [r["step"] for r in rows] == ["2"]

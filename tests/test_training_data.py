@@ -1,0 +1,203 @@
+"""Sources, pseudo-videos, clip sampling and losses."""
+
+import numpy as np
+import pytest
+import torch
+
+from training_data import SIZE, davis, encode, pair, shard
+from vsalient.errors import DataError
+from vsalient.training import losses, synthesis
+from vsalient.training.contact import contact_sheet
+from vsalient.training.data import ClipStream, sample_indices
+from vsalient.training.recipe import ClipRecipe
+from vsalient.training.sources import Mixture, open_source, split_stills
+
+
+def mixtures(source):
+    stills, videos = split_stills(source)
+    return Mixture([stills]), Mixture([videos])
+
+
+def test_shard_gives_stills_and_videos_in_order(tmp_path):
+    source = open_source(shard(tmp_path / "a.tar", stills=3, videos=2, frames=6))
+    stills, videos = split_stills(source)
+    assert (len(stills.names), len(videos.names), videos.frames) == (3, 2, 12)
+    image, mask = videos.read(0, 4)
+    assert image.shape == (*SIZE, 3)
+    assert np.array_equal(mask, pair(8)[1])
+
+
+def test_davis_folder_and_its_palette_masks(tmp_path):
+    root = davis(tmp_path / "DAVIS")
+    from PIL import Image
+
+    mask = pair(2)[1] // 255  # labels 0 and 1, as DAVIS 2016 writes them with a palette
+    palette = Image.fromarray(mask).convert("P")
+    palette.putdata(mask.flatten().tolist())
+    palette.save(root / "Annotations/480p/seq0/00001.png")
+    source = open_source(root)
+    assert source.names == ["seq0", "seq1"]
+    assert np.array_equal(source.read(0, 1)[1], pair(2)[1])
+
+
+def test_fbms_folder_has_sparse_truth(tmp_path):
+    folder = tmp_path / "Trainingset" / "marple1"
+    (folder / "GroundTruth").mkdir(parents=True)
+    for i in range(4):
+        (folder / f"marple1_{i:03d}.jpg").write_bytes(encode(pair(i)[0], "JPEG"))
+    for i in (0, 3):
+        (folder / "GroundTruth" / f"{i:03d}_gt.png").write_bytes(encode(pair(i)[1], "PNG"))
+    source = open_source(tmp_path)
+    assert source.names == ["marple1"]
+    assert source.length(0) == 2
+
+
+def test_image_and_mask_folders(tmp_path):
+    for name, index, kind, suffix in (("DUTS-TR-Image", 0, "JPEG", "jpg"), ("DUTS-TR-Mask", 1, "PNG", "png")):
+        (tmp_path / name).mkdir()
+        for i in range(3):
+            (tmp_path / name / f"{i}.{suffix}").write_bytes(encode(pair(i)[index], kind))
+    assert open_source(tmp_path).frames == 3
+
+
+def test_msra_layout_in_one_folder(tmp_path):
+    for i in range(2):
+        (tmp_path / f"{i}.jpg").write_bytes(encode(pair(i)[0], "JPEG"))
+        (tmp_path / f"{i}.png").write_bytes(encode(pair(i)[1], "PNG"))
+    assert open_source(tmp_path).names == ["0", "1"]
+
+
+@pytest.mark.parametrize("make", ["missing", "empty", "text"])
+def test_bad_data_is_one_clear_error(tmp_path, make):
+    path = tmp_path / "data"
+    if make == "empty":
+        path.mkdir()
+    elif make == "text":
+        path.write_text("not a tar")
+    with pytest.raises(DataError, match="data"):
+        open_source(path)
+
+
+def test_mask_of_another_size_is_named(tmp_path):
+    root = davis(tmp_path / "DAVIS", videos=1)
+    small = np.zeros((10, 10), np.uint8)
+    (root / "Annotations/480p/seq0/00002.png").write_bytes(encode(small, "PNG"))
+    with pytest.raises(DataError, match=r"seq0 #2.*64×48.*10×10"):
+        open_source(root).read(0, 2)
+
+
+def test_clip_n_depends_on_seed_and_n_alone(tmp_path):
+    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar")))
+    recipe = ClipRecipe(frames=3, size=(32, 48), kinds={"video": 1.0, "independent": 1.0, "affine": 1.0, "slide": 1.0})
+    whole = ClipStream(stills, videos, recipe, seed=5)
+    second = iter(ClipStream(stills, videos, recipe, seed=5, start=1, step=2))
+    clips = [clip for clip, _ in zip(whole, range(6), strict=False)]
+    for number in (1, 3, 5):
+        clip, mask = next(second)
+        assert torch.equal(clip, clips[number][0]) and torch.equal(mask, clips[number][1])
+    assert not torch.equal(clips[0][0], clips[1][0])
+    assert clips[0][0].shape == (3, 3, 32, 48) and clips[0][1].shape == (1, 3, 32, 48)
+    assert set(clips[0][1].unique().tolist()) <= {0, 1}
+
+
+def test_weights_decide_how_often_a_source_is_drawn(tmp_path):
+    often, rarely = open_source(shard(tmp_path / "a.tar")), open_source(shard(tmp_path / "b.tar"))
+    often.weight, rarely.weight = 9.0, 1.0
+    mixture, rng = Mixture([often, rarely]), np.random.default_rng(0)
+    drawn = sum(mixture.draw(rng)[0] is often for _ in range(400))
+    assert 330 < drawn < 390
+
+
+def test_sampling_with_a_span_follows_the_paper():
+    rng = np.random.default_rng(0)
+    recipe = ClipRecipe(frames=8, span=32)
+    for _ in range(50):
+        indices = sample_indices(rng, 100, recipe)
+        assert len(indices) == 8
+        assert indices == sorted(indices)
+        assert indices[-1] - indices[0] <= 32
+    short = sample_indices(rng, 3, recipe)
+    assert len(short) == 8 and short[-1] == 2
+
+
+@pytest.mark.parametrize(("length", "frames"), [(1, 4), (3, 4), (4, 4), (50, 8)])
+def test_sampling_with_gaps_stays_inside(length, frames):
+    rng = np.random.default_rng(1)
+    for _ in range(20):
+        indices = sample_indices(rng, length, ClipRecipe(frames=frames, max_gap=3))
+        assert len(indices) == frames and min(indices) >= 0 and max(indices) < length
+
+
+def test_independent_object_moves_against_its_background():
+    rng = np.random.default_rng(7)
+    image, mask = pair(0)
+    texture = np.random.default_rng(1).integers(0, 255, (*SIZE, 3)).astype(np.uint8)
+    frames, masks = synthesis.independent_video(
+        rng, image, mask, texture, 4, (96, 128), camera=synthesis.Path(0, 0, 0, 0), own=synthesis.Path(0.1, 0, 0, 0)
+    )
+    assert all(0 < (m > 0).mean() < 0.5 for m in masks)
+    centres = [np.argwhere(m > 0).mean(0) for m in masks]
+    assert np.linalg.norm(centres[0] - centres[-1]) > 2
+    still = (masks == 0).all(0)
+    far = np.asarray([f[still] for f in frames], np.int16)
+    # The camera stands still, so what the object never touches must be the same picture, but for its soft edge.
+    assert np.median(np.abs(far[0] - far[-1])) == 0
+
+
+def test_sliding_crop_follows_a_straight_line():
+    image = np.zeros((100, 100, 3), np.uint8)
+    image[..., 0] = np.arange(100, dtype=np.uint8)[None]
+    frames, _ = synthesis.sliding_crop(np.random.default_rng(3), image, image[..., 0], 4, (80, 80), window=0.8)
+    steps = np.diff([float(f[:, 0, 0].mean()) for f in frames])
+    assert abs(steps).max() > 0
+    assert steps.max() - steps.min() <= 2
+
+
+def test_video_without_videos_is_refused(tmp_path):
+    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", videos=0)))
+    with pytest.raises(DataError, match="stills only"):
+        ClipStream(stills, videos, ClipRecipe(kinds={"video": 1.0}))
+
+
+def test_contact_sheet_shows_rows_of_frames(tmp_path):
+    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar")))
+    stream = ClipStream(stills, videos, ClipRecipe(frames=3, size=(24, 32), kinds={"affine": 1.0}))
+    assert contact_sheet(stream, rows=2, cell_width=32).size == (96, 48)
+
+
+def test_losses_against_plain_numpy():
+    rng = np.random.default_rng(0)
+    logits, target = rng.normal(size=(1, 1, 2, 4, 4)), (rng.random((1, 1, 2, 4, 4)) > 0.7).astype(float)
+    a, b = torch.tensor(logits), torch.tensor(target)
+    p = 1 / (1 + np.exp(-logits))
+    entropy = -(target * np.log(p) + (1 - target) * np.log(1 - p))
+    assert losses.cross_entropy(a, b).item() == pytest.approx(entropy.mean())
+    share = target.mean()
+    weight = np.where(target > 0.5, 1 - share, share)
+    assert losses.balanced_cross_entropy(a, b).item() == pytest.approx((weight * entropy).mean())
+    assert losses.squared_error(a, b).item() == pytest.approx(((logits - target) ** 2).mean())
+    both, either = (p * target).sum((-2, -1)), (p + target - p * target).sum((-2, -1))
+    assert losses.soft_iou(a, b).item() == pytest.approx((1 - (both + 1) / (either + 1)).mean())
+    total = (p + target).sum((-2, -1))
+    assert losses.dice(a, b).item() == pytest.approx((1 - (2 * both + 1) / (total + 1)).mean())
+
+
+@pytest.mark.parametrize("name", sorted(losses.LOSSES))
+def test_every_loss_pulls_towards_the_target(name):
+    target = torch.zeros(1, 1, 2, 32, 32)
+    target[..., 8:24, 8:24] = 1
+    good, bad = (target * 8 - 4), -(target * 8 - 4)
+    if name == "squared-error":
+        good, bad = target, 1 - target
+    logits = torch.full_like(target, 0.5 if name == "squared-error" else 0.0, requires_grad=True)
+    loss = losses.LOSSES[name]
+    assert loss(good, target) < loss(logits, target) < loss(bad, target)
+    loss(logits, target).backward()
+    assert logits.grad[target > 0.5].mean() < 0 < logits.grad[target < 0.5].mean()
+
+
+def test_deep_supervision_adds_scales():
+    target = torch.zeros(1, 1, 2, 8, 8)
+    outputs = (torch.zeros(1, 1, 2, 8, 8), torch.zeros(1, 1, 2, 4, 4), torch.zeros(1, 1, 2, 2, 2))
+    value = losses.deep_supervision(outputs, target, {"cross-entropy": 1.0}, (1.0, 0.5))
+    assert value.item() == pytest.approx(np.log(2) * 2.0)
