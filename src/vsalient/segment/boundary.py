@@ -51,9 +51,10 @@ class ContourHierarchy:
         """Return the regions of the map binarised at `tau`: parts whose common contour is weaker are one."""
         if self._tree is None:
             return np.zeros(self._basins.shape, dtype=np.int64)
-        parts = self._higra.labelisation_horizontal_cut_from_threshold(self._tree, self._levels, tau)
-        labels = self._higra.rag_back_project_vertex_weights(self._regions, parts).astype(np.int64)
-        return labels - int(labels.min())  # type: ignore[no-any-return]
+        nodes = self._higra.labelisation_horizontal_cut_from_threshold(self._tree, self._levels, tau)
+        _, parts = np.unique(nodes, return_inverse=True)
+        labels: Labels = self._higra.rag_back_project_vertex_weights(self._regions, parts)
+        return labels
 
     def contour_map(self) -> ContourMap:
         """Return the ultrametric contour map (H, W): a pixel's strongest contour with its right or lower neighbour."""

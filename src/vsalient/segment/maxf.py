@@ -88,7 +88,7 @@ class MaxFThreshold(Threshold):
 
     def saliency(self, index: int) -> SaliencyArray:
         """Return the map of frame `index` as it was set aside, 8 bits deep, while `finish` is being read."""
-        grey: SaliencyArray = self._recall(index) * np.float32(1.0 / 255.0)
+        grey: SaliencyArray = self._grey(index) * np.float32(1.0 / 255.0)
         return grey
 
     def fresh(self, sequence: str | None = None) -> Threshold:
@@ -115,10 +115,10 @@ class MaxFThreshold(Threshold):
 
     def _masks(self, best: int) -> Iterator[IndexedMask]:
         for index in self._chunks:
-            yield index, self._recall(index) >= best
+            yield index, self._grey(index) >= best
         self._spool.close()
 
-    def _recall(self, index: int) -> NDArray[np.uint8]:
+    def _grey(self, index: int) -> NDArray[np.uint8]:
         start, size, shape = self._chunks[index]
         self._spool.seek(start)
         return np.frombuffer(zlib.decompress(self._spool.read(size)), dtype=np.uint8).reshape(shape)

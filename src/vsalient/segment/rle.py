@@ -33,9 +33,7 @@ def decode(rle: Rle) -> MaskArray:
     height, width = rle["size"]
     runs = decompress(rle["counts"])
     if (runs < 0).any() or int(runs.sum()) != height * width:
-        raise DataError(
-            f"Run-length string covers {int(runs.sum())} pixels, not {height}x{width}; it is damaged or of another size."
-        )
+        raise DataError(f"Run-length string covers {int(runs.sum())} pixels, not {height}x{width}; it is damaged.")
     values = np.arange(len(runs)) % 2 == 1
     mask: MaskArray = np.repeat(values, runs).reshape(width, height).T
     return mask
