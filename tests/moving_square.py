@@ -33,7 +33,7 @@ def scene(
     """
     margin = 8 * frames
     ground = texture(height + 2 * margin, width + 2 * margin, seed)
-    square = texture(side + side % 2, side + side % 2, seed + 1)[:side, :side] * 0.7 + np.array([0.3, 0, 0])
+    square = texture(side + 2, side + 2, seed + 1)[:side, :side] * 0.7 + np.array([0.3, 0, 0])
     top, left = height // 2 - side // 2, width // 2 - side // 2
     pixels, masks = [], []
     for t in range(frames):

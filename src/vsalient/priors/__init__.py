@@ -1,0 +1,122 @@
+"""What a frame's motion says before a network looks: optical flow, superpixels of it, and the motion prior.
+
+`prior_stream` computes priors frame by frame with one frame of look-ahead. NumPy and OpenCV only.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+
+from vsalient.errors import OptionError
+from vsalient.priors.classifier import SuperpixelClassifier
+from vsalient.priors.flow import DisFlow, Flow, FlowEstimator, camera_flow
+from vsalient.priors.motion import DeepFeatures, MotionPrior, flow_strength
+from vsalient.priors.superpixels import flow_superpixels
+from vsalient.types import Frame, SaliencyArray
+
+__all__ = [
+    "PRIORS",
+    "DeepFeatures",
+    "DisFlow",
+    "Flow",
+    "FlowEstimator",
+    "MotionPrior",
+    "PriorStream",
+    "SuperpixelClassifier",
+    "camera_flow",
+    "flow_strength",
+    "flow_superpixels",
+    "prior_stream",
+]
+
+PRIORS: tuple[str, ...] = ("motion", "flow")
+"""Names that `prior_stream` knows: the temporal prior of SCNN and STAN, and grey flow."""
+
+Priors = dict[str, SaliencyArray]
+"""Prior by name: (H, W) float32 in [0, 1]."""
+
+
+class PriorStream:
+    """Priors of a video's frames as they come; a frame's are known when its successor is.
+
+    Flow goes from a frame to the next one, for the last frame to the one before. A video of one frame has no motion
+    to speak of: its priors are zero.
+
+    Attributes:
+        seconds: wall time spent so far a stage, "flow" and "prior".
+        frames: frames whose priors were given out.
+    """
+
+    def __init__(self, names: tuple[str, ...], flow: FlowEstimator, motion: MotionPrior) -> None:
+        self.names = names
+        self.seconds: dict[str, float] = {"flow": 0.0, "prior": 0.0}
+        self.frames = 0
+        self._estimate = flow
+        self._motion = motion
+        self._last: Frame | None = None
+        self._before: Frame | None = None
+
+    def push(self, frame: Frame) -> list[tuple[int, Priors]]:
+        """Take the next frame; give the priors, by frame index, that are now known (none or one).
+
+        Raises:
+            InputError: the frame's size differs from the one before.
+            MissingDependencyError: scikit-image is not installed.
+        """
+        self._before, self._last = self._last, frame
+        if self._before is None:
+            return []
+        return [self._priors(self._before, frame)]
+
+    def finish(self) -> list[tuple[int, Priors]]:
+        """Give the last frame's priors; the stream is then as new."""
+        last, before = self._last, self._before
+        self._last = self._before = None
+        return [] if last is None else [self._priors(last, before)]
+
+    def _priors(self, frame: Frame, other: Frame | None) -> tuple[int, Priors]:
+        self.frames += 1
+        if other is None:
+            return frame.index, {n: np.zeros(frame.pixels.shape[:2], np.float32) for n in self.names}
+        with self._timed("flow"):
+            flow = self._estimate(frame.pixels, other.pixels)
+        with self._timed("prior"):
+            made = {
+                name: self._motion(frame.pixels, flow) if name == "motion" else flow_strength(flow)
+                for name in self.names
+            }
+        return frame.index, made
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[stage] += time.perf_counter() - start
+
+
+def prior_stream(
+    names: Sequence[str],
+    *,
+    flow: FlowEstimator | None = None,
+    classifier: SuperpixelClassifier | None = None,
+    features: DeepFeatures | None = None,
+) -> PriorStream:
+    """A stream that computes the named priors.
+
+    Args:
+        names: some of `PRIORS`.
+        flow: measures motion; `DisFlow()` when None.
+        classifier: trained superpixel classifier for the motion prior; None takes the untrained measure.
+        features: the deep features that the classifier was trained on.
+
+    Raises:
+        OptionError: an unknown name.
+    """
+    unknown = [name for name in names if name not in PRIORS]
+    if unknown:
+        raise OptionError(f"prior '{unknown[0]}' is unknown; known: {', '.join(PRIORS)}")
+    return PriorStream(tuple(names), flow or DisFlow(), MotionPrior(classifier=classifier, features=features))
