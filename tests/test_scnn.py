@@ -6,7 +6,7 @@ import torch
 from moving_square import clip, grows_better
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.models import build
-from vsalient.models.scnn import convert_checkpoint
+from vsalient.models.scnn import FrameFeatures, convert_checkpoint
 from vsalient.models.vgg import BLOCKS, DenseVGG, convert_vgg16
 
 
@@ -153,6 +153,14 @@ def test_fc6_keeps_its_answer_to_a_constant_map():
     original = raw["classifier.0.weight"] @ value.repeat_interleave(49)
     ours = torch.nn.functional.conv2d(value.view(1, 512, 1, 1), convert_vgg16(raw)["blocks.5.0.weight"])
     assert torch.allclose(original, ours.flatten(), rtol=1e-4)
+
+
+def test_deep_features_feed_the_superpixel_classifier():
+    pixels = torch.randint(0, 256, (48, 80, 3), dtype=torch.uint8).numpy()
+    network = build("scnn", width=0.0625)
+    features = FrameFeatures(network, longest=40)(pixels)
+    assert features.shape == (32, 3, 5) and features.dtype == "float32"
+    assert FrameFeatures(network)(pixels).shape == (32, 6, 10)
 
 
 def test_short_training_lowers_the_loss():

@@ -14,7 +14,9 @@ Choices where the text leaves a number out:
 from collections.abc import Mapping
 from typing import Literal
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vsalient.errors import OptionError
@@ -148,10 +150,36 @@ class SCNN(nn.Module):
         return torch.sigmoid(logits.float())[:, 0]
 
 
+class FrameFeatures:
+    """Block 5 of the first network as the deep features of Eq. 6: an image in, NumPy out.
+
+    The paper takes the multi-scale deep features of [32], an AlexNet that would run three times a superpixel;
+    here one pass serves all superpixels of a frame.
+
+    Args:
+        network: trained, or with VGG-16's weights in its first network.
+        longest: the frame is reduced to this longest side.
+    """
+
+    def __init__(self, network: SCNN, *, longest: int = 428) -> None:
+        self.vgg = network.spatial.vgg.eval()
+        self.longest = longest
+
+    def __call__(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(H, W, 3) uint8 RGB → (C, h, w) float32, h and w an eighth of the reduced frame's."""
+        frame = torch.from_numpy(pixels).to(self.vgg.first.weight.device).permute(2, 0, 1)[None].float() / 255
+        scale = min(1.0, self.longest / max(pixels.shape[:2]))
+        size = (max(8, round(pixels.shape[0] * scale)), max(8, round(pixels.shape[1] * scale)))
+        with torch.inference_mode():
+            features = self.vgg(enlarge(frame, size))[4]
+        return np.asarray(features[0].float().cpu().numpy(), np.float32)
+
+
 def convert_checkpoint(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Torchvision's VGG-16 → the keys of both networks, less the guided one's first convolution.
 
-    That one has a fourth input channel and starts from Xavier's values (section IV-B); the scores start fresh.
+    That one has a fourth input channel and starts from Xavier's values (section IV-B); the scores start
+    fresh.
 
     Raises:
         CheckpointError: a key is unknown or missing.
