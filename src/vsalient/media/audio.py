@@ -1,0 +1,134 @@
+"""The sound of the source, carried into an output: copied where the container takes the codec, else encoded anew."""
+
+import logging
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import cast
+
+import av
+from av.audio.resampler import AudioResampler
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
+
+from vsalient.media.container import open_container, time_origin
+
+log = logging.getLogger(__name__)
+
+# What to encode to where the source's codec does not fit.
+_FALLBACK = {".webm": "libopus", ".mkv": "libopus", ".mp4": "aac", ".mov": "aac"}
+_WEBM_CODECS = {"opus", "vorbis"}
+
+
+class _Track:
+    """One audio stream on its way into the output."""
+
+    def __init__(self, source: AudioStream, output: OutputContainer, suffix: str) -> None:
+        self.source = source
+        name = source.codec_context.name
+        self._encoder: AudioStream | None = None
+        try:
+            if suffix == ".webm" and name not in _WEBM_CODECS:
+                raise ValueError(name)
+            self._copy = output.add_stream_from_template(source)
+        except (ValueError, av.FFmpegError):
+            rate = 48000 if _FALLBACK[suffix] == "libopus" else source.codec_context.sample_rate
+            encoder = output.add_stream(_FALLBACK[suffix], rate=rate)
+            assert isinstance(encoder, AudioStream)
+            encoder.layout = source.codec_context.layout.name
+            self._resampler = AudioResampler(encoder.format, encoder.layout, rate)
+            self._encoder = encoder
+            log.info("the sound (%s) does not fit into %s and is encoded as %s", name, suffix, _FALLBACK[suffix])
+
+    def pass_on(self, packet: "av.Packet[AudioStream]", shift: int, output: OutputContainer) -> None:
+        """Write one packet of the source, `shift` ticks earlier."""
+        if self._encoder is None:
+            packet.pts = None if packet.pts is None else packet.pts - shift
+            packet.dts = None if packet.dts is None else packet.dts - shift
+            packet.stream = self._copy
+            output.mux(packet)
+            return
+        try:
+            frames = self.source.codec_context.decode(packet)
+        except av.FFmpegError:
+            return  # a damaged packet of sound is a gap
+        for frame in frames:
+            assert isinstance(frame, av.AudioFrame)
+            if frame.pts is not None:
+                frame.pts -= shift
+            for fitted in self._resampler.resample(frame):
+                output.mux(self._encoder.encode(fitted))
+
+    def finish(self, output: OutputContainer) -> None:
+        """Empty the encoder."""
+        if self._encoder is not None:
+            for frame in self._resampler.resample(None):
+                output.mux(self._encoder.encode(frame))
+            output.mux(self._encoder.encode(None))
+
+
+class AudioTracks:
+    """All audio streams of a source, written along with the pictures so that the file stays interleaved.
+
+    Args:
+        source: the file whose sound it is.
+        output: the container to write to; its streams are added here.
+        suffix: the output's kind, such as ".mp4".
+        start: seconds of the source at which the output begins.
+        end: seconds of the source at which it ends.
+    """
+
+    def __init__(
+        self, source: Path, output: OutputContainer, suffix: str, *, start: Fraction, end: Fraction | None
+    ) -> None:
+        self._container = open_container(source)
+        self._output = output
+        self._begin = start + time_origin(self._container)
+        self._end = None if end is None else end + time_origin(self._container)
+        self._tracks = [
+            _Track(stream, output, suffix)
+            for stream in self._container.streams.audio
+            if stream.codec_context is not None and stream.time_base is not None
+        ]
+        self._by_index = {track.source.index: track for track in self._tracks}
+        self._packets = self._wanted() if self._tracks else iter(())
+        self._next: av.Packet[AudioStream] | None = next(self._packets, None)
+
+    def _wanted(self) -> "Iterator[av.Packet[AudioStream]]":
+        if self._begin > 0:
+            try:
+                self._container.seek(int(self._begin * av.time_base))
+            except (OSError, ValueError):
+                log.debug("cannot seek in the sound; reading from the beginning")
+        try:
+            for packet in self._container.demux(*(track.source for track in self._tracks)):
+                if packet.dts is None or packet.pts is None or not packet.size:
+                    continue
+                if packet.pts * packet.time_base < self._begin and self._begin > time_origin(self._container):
+                    continue
+                if self._end is not None and packet.pts * packet.time_base >= self._end:
+                    continue
+                yield cast("av.Packet[AudioStream]", packet)
+        except (av.FFmpegError, OSError) as error:
+            log.warning("%s: the sound ends early (%s)", self._container.name, error)
+
+    def write_until(self, seconds: Fraction | None) -> None:
+        """Write the sound up to a time of the output; all the rest when None."""
+        while (packet := self._next) is not None:
+            time = packet.pts * packet.time_base - self._begin if packet.pts is not None else Fraction(0)
+            if seconds is not None and time > seconds:
+                return
+            track = self._by_index[packet.stream_index]
+            assert track.source.time_base is not None
+            track.pass_on(packet, round(self._begin / track.source.time_base), self._output)
+            self._next = next(self._packets, None)
+
+    def finish(self) -> None:
+        """Write the rest and empty the encoders."""
+        self.write_until(None)
+        for track in self._tracks:
+            track.finish(self._output)
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self._container.close()

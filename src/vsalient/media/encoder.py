@@ -1,0 +1,204 @@
+"""One video file being written: exact times, tagged colours, sound beside it, a temporary name until it is whole."""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from av.container import OutputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from vsalient.media.audio import AudioTracks
+from vsalient.media.container import open_container, video_stream
+from vsalient.media.output import hidden_sibling, refuse_existing, writing
+from vsalient.types import VideoInfo
+
+_BT709 = 1  # in FFmpeg's enums of primaries, transfer and matrix alike
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How pictures are encoded.
+
+    Attributes:
+        codec: FFmpeg's name of the encoder.
+        pixel_format: what it is given. "gray" means full-range levels, held as 4:2:0 where the codec is H.264 and the
+            size is even, because most players know no H.264 in gray.
+        options: the encoder's own.
+    """
+
+    codec: str
+    pixel_format: str
+    options: Mapping[str, str] = field(default_factory=dict)
+
+
+class VideoEncoder:
+    """Write pictures with the source's own times to a video file.
+
+    Times: a picture's pts and time base go into the file as they are, in MP4 and MOV exactly, in Matroska and WebM to
+    the nearest millisecond (these formats know nothing finer).
+
+    Args:
+        path: final name; its suffix chooses the container.
+        info: facts of the source: size, rate, time base.
+        encoding: codec and pixel format.
+        source: file to take sound and pixel aspect from.
+        audio: whether to carry the sound over.
+        overwrite: replace a file that exists.
+        start: seconds of the source that become time zero of the output (the source was cut there).
+        end: seconds of the source at which it was cut.
+
+    Raises:
+        OutputError: the file exists, or the place cannot be written to.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: VideoInfo,
+        encoding: Encoding,
+        *,
+        source: Path | None = None,
+        audio: bool = True,
+        overwrite: bool = False,
+        start: float | None = None,
+        end: float | None = None,
+    ) -> None:
+        refuse_existing(path, overwrite=overwrite)
+        self.path = path
+        self._encoding = encoding
+        self._shift = Fraction(start or 0).limit_denominator(10**6)
+        self._reformatter = VideoReformatter()
+        self._temporary: Path | None = hidden_sibling(path)
+        self._container: OutputContainer | None = None
+        self._audio: AudioTracks | None = None
+        even = info.width % 2 == 0 and info.height % 2 == 0
+        # H.264 in 4:2:0 has even sizes only: colour gets its last column or row twice, data stays gray.
+        self._pad = not even and encoding.pixel_format == "yuv420p"
+        self._as_420 = encoding.pixel_format == "gray" and encoding.codec == "libx264" and even
+        try:
+            with writing(path):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                # Sound often starts a little before zero (its codec's run-in): that must not move the pictures.
+                options = {"avoid_negative_ts": "disabled"} if path.suffix.lower() in (".mkv", ".webm") else {}
+                self._container = av.open(str(self._temporary), "w", options=options)
+                self._stream = self._add_stream(self._container, info)
+                if source is not None and source.is_file():
+                    self._stream.codec_context.sample_aspect_ratio = _aspect(source, info)
+                    if audio and info.has_audio:
+                        until = None if end is None else Fraction(end).limit_denominator(10**6)
+                        self._audio = AudioTracks(
+                            source, self._container, path.suffix.lower(), start=self._shift, end=until
+                        )
+        except BaseException:
+            self.abort()
+            raise
+
+    def _add_stream(self, container: OutputContainer, info: VideoInfo) -> VideoStream:
+        rate = info.rate or Fraction(25)
+        stream = container.add_stream(self._encoding.codec, rate=rate, options=dict(self._encoding.options))
+        assert isinstance(stream, VideoStream)
+        stream.width, stream.height = info.width, info.height
+        if self._pad:
+            stream.width, stream.height = info.width + info.width % 2, info.height + info.height % 2
+        stream.pix_fmt = "yuv420p" if self._as_420 else self._encoding.pixel_format
+        stream.time_base = info.time_base
+        context = stream.codec_context
+        context.time_base = info.time_base
+        if self._encoding.pixel_format == "gray":
+            context.color_range = ColorRange.JPEG
+        else:
+            context.color_range = ColorRange.MPEG
+        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        return stream
+
+    def write(self, picture: NDArray[np.uint8], pts: int, time_base: Fraction) -> None:
+        """Encode one picture: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, as the pixel format needs.
+
+        Raises:
+            OutputError: the place cannot be written to.
+        """
+        assert self._container is not None, "the file is closed"
+        frame = self._to_frame(picture)
+        frame.pts = pts - round(self._shift / time_base)
+        frame.time_base = time_base
+        with writing(self.path):
+            self._container.mux(self._stream.encode(frame))
+            if self._audio is not None:
+                self._audio.write_until(frame.pts * time_base)
+
+    def _to_frame(self, picture: NDArray[np.uint8]) -> VideoFrame:
+        if picture.ndim == 2:
+            if not self._as_420:
+                frame = VideoFrame.from_ndarray(picture, "gray")
+            else:
+                height, width = picture.shape
+                planes = np.full((height * 3 // 2, width), 128, np.uint8)
+                planes[:height] = picture
+                frame = VideoFrame.from_ndarray(planes, "yuv420p")
+            frame.color_range = ColorRange.JPEG
+            frame.colorspace = _BT709
+            return frame
+        if self._pad:
+            height, width = picture.shape[:2]
+            picture = np.asarray(
+                cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8
+            )
+        return self._reformatter.reformat(
+            VideoFrame.from_ndarray(picture, "rgba" if picture.shape[2] == 4 else "rgb24"),
+            format=self._encoding.pixel_format,
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
+        )
+
+    def close(self) -> None:
+        """Flush, write the index, move to the final name; calling it twice does no harm.
+
+        Raises:
+            OutputError: the place cannot be written to; nothing is left behind then.
+        """
+        if self._container is None or self._temporary is None:
+            return
+        try:
+            with writing(self.path):
+                self._container.mux(self._stream.encode(None))
+                if self._audio is not None:
+                    self._audio.finish()
+                container, self._container = self._container, None
+                container.close()
+                self._temporary.replace(self.path)
+                self._temporary = None
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Remove what was written; does nothing once closed."""
+        if self._audio is not None:
+            self._audio.close()
+            self._audio = None
+        if self._container is not None:
+            with contextlib.suppress(OSError, av.FFmpegError):
+                self._container.close()
+            self._container = None
+        if self._temporary is not None:
+            with contextlib.suppress(OSError):
+                self._temporary.unlink(missing_ok=True)
+            self._temporary = None
+
+
+def _aspect(source: Path, info: VideoInfo) -> Fraction:
+    """Width over height of the source's pixels after rotation; 1 for nearly all videos."""
+    with open_container(source) as container:
+        ratio = video_stream(container, source).sample_aspect_ratio
+    if not ratio:
+        return Fraction(1)
+    return 1 / ratio if info.rotation in (90, 270) else ratio
