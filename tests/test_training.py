@@ -238,3 +238,38 @@ def test_two_processes_train_one_network(recipe, data, tmp_path):
     assert result["steps"] == 2
     rows = list(csv.DictReader((tmp_path / "runs/tiny/log.csv").open()))
     assert [r["step"] for r in rows] == ["2"]
+
+
+PAPERS = {
+    "dsrfcn3d-pseudo": ["config.width=0.03125", "clips.size=[32,32]"],
+    "dsrfcn3d-video": ["config.width=0.03125", "clips.size=[32,32]"],
+    "conv3dnet": ["config.width=0.03125", "clips.size=[32,32]"],
+    "scnn-spatial": ["config.width=0.03125", "clips.size=[32,48]"],
+    "scnn-cascade": ["config.width=0.03125", "clips.size=[32,48]"],
+    "stan": ["config.width=0.03125", "clips.size=[32,32]"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(PAPERS))
+def test_each_papers_recipe_trains_its_network(name, data, tmp_path):
+    overrides = [*PAPERS[name], "steps=2", "batch=1", 'held_out=["clip1"]']
+    trainer = Trainer(load_recipe(name, overrides), [open_source(data)], tmp_path / "run", workers=0)
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    trainer.run()
+    after = trainer.network.state_dict()
+    assert trainer.running > 0
+    assert any(not torch.equal(before[k], after[k]) for k in before if before[k].is_floating_point())
+    assert 0 <= trainer.best <= 1
+
+
+def test_scnn_cascade_starts_from_its_first_network(data, tmp_path):
+    overrides = [*PAPERS["scnn-spatial"], "steps=1", "batch=1", 'held_out=["clip1"]']
+    first = Trainer(load_recipe("scnn-spatial", overrides), [open_source(data)], tmp_path / "a", workers=0)
+    weights = first.run()
+    cascade = load_recipe("scnn-cascade", overrides)
+    second = Trainer(cascade, [open_source(data)], tmp_path / "b", workers=0, init=str(weights))
+    state = second.network.state_dict()
+    same = [k for k in state if k.startswith("guided.") and torch.equal(state[k], state["spatial." + k[7:]])]
+    fresh = [k for k in state if k.startswith("guided.") and state[k].shape != state["spatial." + k[7:]].shape]
+    assert len(fresh) == 1  # the convolution with the prior as its fourth channel
+    assert len(same) == len([k for k in state if k.startswith("guided.")]) - 1

@@ -54,6 +54,14 @@ class Seg3DC(nn.Module):
         logits: Tensor = self.decoder(*self.encoder(clip))
         return logits
 
+    def training_outputs(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """The one output (B, 1, T, H, W) for a binary cross-entropy: the object's logit less the background's.
+
+        Its sigmoid is the softmax's object class, so that training and inference see the same probability.
+        """
+        logits = self.forward(clip)
+        return (logits[:, 1:] - logits[:, :1],)
+
     @staticmethod
     def probability(logits: Tensor) -> Tensor:
         """Softmax over the two channels; (B, 2, T, H, W) -> (B, T, H, W) probability of the object in [0, 1].

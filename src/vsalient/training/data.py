@@ -1,6 +1,7 @@
 """Training clips: sampled from stills and videos, augmented, endless, and the same for the same seed."""
 
 from collections.abc import Iterator
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -13,10 +14,14 @@ from vsalient.errors import DataError
 from vsalient.training import synthesis
 from vsalient.training.recipe import ClipRecipe
 from vsalient.training.sources import Mixture
+from vsalient.types import Frame
+
+Sample = tuple[Tensor, Tensor, dict[str, Tensor]]
+"""Frames (3, T, H, W) uint8 RGB, masks (1, T, H, W) uint8 of 0 and 1, priors (1, T, H, W) float32 by name."""
 
 
-class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
-    """Endless training clips: (3, T, H, W) uint8 RGB and (1, T, H, W) uint8 masks of 0 and 1.
+class ClipStream(IterableDataset[Sample]):
+    """Endless training clips.
 
     Clip number n depends on the seed and n alone, whatever the number of workers and processes: a resumed run sees
     what it would have seen.
@@ -27,6 +32,7 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
         seed: of the whole stream.
         start: number of this process's first clip.
         step: distance between this process's clips (the number of processes).
+        priors: what the network gets beside the frames, computed from the augmented clip (`vsalient.priors`).
 
     Raises:
         DataError: a kind of clip has a share but no data.
@@ -41,6 +47,7 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
         seed: int = 0,
         start: int = 0,
         step: int = 1,
+        priors: tuple[str, ...] = (),
     ) -> None:
         kinds = {k: share for k, share in recipe.kinds.items() if share > 0}
         if "video" in kinds and not videos:
@@ -56,9 +63,9 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
         self.names = list(kinds)
         shares = np.array([kinds[k] for k in self.names], float)
         self.shares = shares / shares.sum()
-        self.seed, self.start, self.step = seed, start, step
+        self.seed, self.start, self.step, self.priors = seed, start, step, priors
 
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
+    def __iter__(self) -> Iterator[Sample]:
         """From `start` on; with W workers, each takes every W-th clip of this process."""
         info = torch.utils.data.get_worker_info()
         workers, worker = (info.num_workers, info.id) if info else (1, 0)
@@ -70,6 +77,7 @@ class ClipStream(IterableDataset[tuple[Tensor, Tensor]]):
             yield (
                 torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2))),
                 torch.from_numpy((masks > 127).astype(np.uint8))[None],
+                clip_priors(frames, self.priors),
             )
 
     def clip(self, number: int) -> synthesis.Pair:
@@ -125,3 +133,17 @@ def sample_indices(rng: np.random.Generator, length: int, recipe: ClipRecipe) ->
     gap = max(1, min(gap, (length - 1) // max(1, count - 1)))
     first = int(rng.integers(max(1, length - gap * (count - 1))))
     return [min(first + i * gap, length - 1) for i in range(count)]
+
+
+def clip_priors(frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, Tensor]:
+    """Priors of a clip's frames (T, H, W, 3), each (1, T, H, W) float32 in [0, 1]."""
+    if not names:
+        return {}
+    from vsalient.priors import prior_stream
+
+    stream = prior_stream(names)
+    found = []
+    for index, pixels in enumerate(frames):
+        found += stream.push(Frame(np.ascontiguousarray(pixels), index, index, Fraction(1, 25)))
+    found += stream.finish()
+    return {name: torch.from_numpy(np.stack([maps[name] for _, maps in found]))[None].float() for name in names}

