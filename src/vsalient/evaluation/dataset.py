@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vsalient.errors import DataError, OptionError
-from vsalient.evaluation.layout import Folder, Tree, find_tree
+from vsalient.evaluation.layout import Folder, Tree, find_frames, find_tree
 from vsalient.evaluation.pictures import Values, read_picture
 from vsalient.evaluation.plan import Extra, GroundTruth, Missing, SequencePlan, plan_prediction, plan_truth
 from vsalient.evaluation.presets import Protocol, preset_of
@@ -75,7 +75,7 @@ def evaluate(
     void_value: int | None = None,
     frames: str | Path | None = None,
     fixations: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
     """Score one or more sets of predictions against the ground truth of a data set.
@@ -95,7 +95,8 @@ def evaluate(
         void_value: ground-truth value that marks pixels to leave out.
         frames: the video frames, for predicted videos against sparse ground truth.
         fixations: fixation points; the ground truth then holds fixation density maps.
-        jobs: processes. More than 1 needs the caller's script to guard its main code by `__name__`.
+        jobs: processes, None for as many as the machine and the work allow. More than 1 needs the caller's script to
+            guard its main code by `__name__`.
         progress: called with a sequence's name, how many are done, and of how many.
 
     Raises:
@@ -105,7 +106,7 @@ def evaluate(
         raise OptionError("no predictions given; name one or more folders or videos before the ground truth")
     truth = plan_truth(Path(ground_truth), preset_of(dataset), split, protocol)
     options = Options(select(metrics, fixation=fixations is not None), missing, size_mismatch, values, void_value)
-    frame_tree = None if frames is None else find_tree(Path(frames), "frames")
+    frame_tree = None if frames is None else find_frames(Path(frames))
     points = None if fixations is None else find_tree(Path(fixations), "fixation points")
     if points is not None and not all(isinstance(stored, Folder) for stored in truth.tree.values()):
         raise DataError(f"ground truth {truth.root} is a video; fixation maps must be pictures")
@@ -116,14 +117,15 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="vsalient-") as folder:
         for path, name, plans in zip(paths, _names(paths), planned, strict=True):
             chosen = replace(options, negatives=_shuffle(plans, options, Path(folder)))
-            outcomes = score_sequences(plans, chosen, jobs=jobs, progress=progress)
+            outcomes = score_sequences(plans, chosen, jobs=jobs or _jobs_for(plans), progress=progress)
             results.append(_summarise(path, name, plans, outcomes, options))
     return Evaluation(truth, options, tuple(results))
 
 
-def jobs_for(frames: int, sequences: int) -> int:
+def _jobs_for(plans: Sequence[SequencePlan]) -> int:
     """Return a sensible number of processes: all cores, unless the work is too little to start any."""
-    return max(1, min(os.cpu_count() or 1, sequences, frames // 200))
+    frames = sum(len(plan.items) for plan in plans)
+    return max(1, min(os.cpu_count() or 1, len(plans), frames // 200))
 
 
 def _plan(

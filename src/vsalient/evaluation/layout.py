@@ -16,6 +16,7 @@ PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff",
 VIDEOS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v"})
 
 _TRUTH_FOLDERS = frozenset({"groundtruth", "ground-truth", "ground_truth", "gt", "annotations", "masks"})
+_FRAME_FOLDERS = ("JPEGImages/480p", "JPEGImages/1080p", "JPEGImages", "Imgs", "frames")
 _SUFFIX = re.compile(r"[_-](gt|groundtruth|mask|sal|saliency|pred|prediction|map)$", re.IGNORECASE)
 
 
@@ -82,6 +83,16 @@ def find_tree(root: Path, what: str, preset: Preset | None = None) -> Tree:
             "expected sequence/00000.png, a flat folder, or videos"
         )
     return dict(sorted(tree.items(), key=lambda item: natural(item[0])))
+
+
+def find_frames(root: Path) -> Tree:
+    """Return the sequences of video frames below a path; the usual folders of data sets are entered.
+
+    Raises:
+        InputError: nothing there, or no pictures and no videos in it.
+    """
+    below = next((root / name for name in _FRAME_FOLDERS if (root / name).is_dir()), root)
+    return find_tree(below, "frames")
 
 
 def select_sequences(tree: Tree, names: Sequence[str] | None, root: Path) -> Tree:

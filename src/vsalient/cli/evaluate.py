@@ -1,0 +1,257 @@
+"""`vsalient evaluate`: predictions against ground truth."""
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vsalient.cli.common import GroupedCommand, option, options
+from vsalient.errors import OptionError, OutputError
+from vsalient.evaluation.presets import PRESETS
+from vsalient.metrics.catalogue import CATALOGUE, GROUPS, select
+
+if TYPE_CHECKING:
+    from vsalient.evaluation.dataset import Evaluation
+
+STDOUT = "-"
+
+EPILOG = """\b
+Examples:
+  vsalient evaluate results/3dc-lite DAVIS --dataset davis16
+      all metrics on the 20 validation sequences, first and last frames dropped
+  vsalient evaluate results/a results/b Annotations --metrics davis --report compare.html
+      J and boundary F of two sets of predictions side by side, and a page to look at
+  vsalient evaluate maps/ FBMS/Testset --dataset fbms
+      ground truth for every 20th frame: the other predictions are passed over
+  vsalient evaluate --model 3dc-lite --frames DAVIS/JPEGImages/480p DAVIS --dataset davis16
+      run the model first
+"""
+
+
+class EvaluateCommand(GroupedCommand):
+    """Lets `--json` and `--csv` stand alone, or take a file."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Read `--json` without a .json file behind it as `--json -`, so that it never eats an argument."""
+        written = []
+        for at, arg in enumerate(args):
+            if arg == "--":
+                written += args[at:]
+                break
+            if arg in ("--json", "--csv"):
+                following = args[at + 1] if at + 1 < len(args) else ""
+                if following != STDOUT and not following.lower().endswith(arg.replace("--", ".")):
+                    arg = f"{arg}={STDOUT}"
+            written.append(arg)
+        return super().parse_args(ctx, written)
+
+
+_data_options = options(
+    option("Data", "--dataset", type=click.Choice(list(PRESETS)), default="custom", show_default=True,
+           help="Knows where the ground truth lies, the protocol and the split."),
+    option("Data", "--protocol", type=click.Choice(["davis16", "all-frames"]),
+           help="davis16 drops the first and the last frame of each sequence.  [default: the data set's]"),
+    option("Data", "--split", metavar="NAME|FILE|LIST",
+           help="The sequences that count: a split of the data set (train, val, test), all, a file with a sequence a "
+                "line, or names joined by commas.  [default: the data set's]"),
+    option("Data", "--frames", type=click.Path(path_type=Path), metavar="DIR",
+           help="The video frames: for --model, for overlays in the report, and to place predicted videos against "
+                "sparse ground truth."),
+    option("Data", "--fixations", type=click.Path(path_type=Path), metavar="DIR",
+           help="Fixation points in the layout of the ground truth, which then holds fixation density maps."),
+)  # fmt: skip
+
+_rule_options = options(
+    option("Rules", "--metrics", multiple=True, metavar="NAME[,NAME...]",
+           help=f"Which ones: {', '.join(CATALOGUE)}; or a group: {', '.join(GROUPS)}, default, all (T too).  "
+                "[default: all but T]"),
+    option("Rules", "--missing", type=click.Choice(["error", "zero", "skip"]), default="error", show_default=True,
+           help="A frame without a prediction: stop, count an empty map, or leave it out and say so."),
+    option("Rules", "--extra", type=click.Choice(["error", "ignore"]),
+           help="A prediction without ground truth.  [default: ignore for fbms and visal, else error]"),
+    option("Rules", "--size-mismatch", type=click.Choice(["error", "resize"]), default="error", show_default=True,
+           help="A prediction of another size: stop, or resize it to the ground truth (bilinear)."),
+    option("Rules", "--values", type=click.Choice(["auto", "gray", "labels"]), default="auto", show_default=True,
+           help="What pixels mean: 0..255, or labels with 0 as background. auto takes palettes for labels."),
+    option("Rules", "--void", type=click.IntRange(0, 255), metavar="VALUE",
+           help="A ground-truth value that marks pixels to leave out, besides 255 in palette masks."),
+)  # fmt: skip
+
+_model_options = options(
+    option("Model", "--model", metavar="NAME|FILE", help="Run this network on --frames first and score its maps."),
+    option("Model", "--weights", type=click.Path(path_type=Path), metavar="FILE",
+           help="Load this file instead of the model's own weights."),
+    option("Model", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps",
+           help="Where the network runs."),
+    option("Model", "--model-protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True,
+           help="paper is the procedure of the model's authors."),
+    option("Model", "--keep-maps", type=click.Path(path_type=Path), metavar="DIR",
+           help="Keep the network's maps there, as DIR/sequence/00000.png."),
+)  # fmt: skip
+
+_output_options = options(
+    option("Output", "--json", "json_path", metavar="[FILE.json]",
+           help="Everything as JSON, each frame's numbers too; on stdout instead of the tables without a file."),
+    option("Output", "--csv", "csv_path", metavar="[FILE.csv]",
+           help="A row for the data set and each sequence; on stdout instead of the tables without a file."),
+    option("Output", "--report", type=click.Path(path_type=Path), metavar="FILE.html",
+           help="One self-contained page with curves, bars, J over time, best and worst frames."),
+    option("Running", "-j", "--jobs", type=click.IntRange(1), metavar="N",
+           help="Sequences at a time, each in a process.  [default: by cores and work]"),
+    option("Running", "-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
+)  # fmt: skip
+
+
+@click.command(
+    cls=EvaluateCommand,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.argument("paths", nargs=-1, required=True, metavar="[PREDICTIONS...] GROUND_TRUTH")
+@_data_options
+@_rule_options
+@_model_options
+@_output_options
+def command(
+    paths: tuple[str, ...],
+    dataset: str,
+    protocol: Any,
+    split: str | None,
+    frames: Path | None,
+    fixations: Path | None,
+    metrics: tuple[str, ...],
+    missing: Any,
+    extra: Any,
+    size_mismatch: Any,
+    values: Any,
+    void: int | None,
+    model: str | None,
+    weights: Path | None,
+    device: str,
+    model_protocol: Any,
+    keep_maps: Path | None,
+    json_path: str | None,
+    csv_path: str | None,
+    report: Path | None,
+    jobs: int | None,
+    quiet: bool,
+) -> None:
+    """Score saliency maps or masks against ground truth, by the papers' protocols.
+
+    Both are folder trees (sequence/00000.png), flat folders of pictures, or gray videos. Several predictions before
+    the ground truth are compared. Every number is explained in docs/evaluate.md.
+    """
+    _check(paths, model, frames, weights, keep_maps, json_path, csv_path, report)
+    names = [name.strip() for entry in metrics for name in entry.split(",") if name.strip()] or ["default"]
+    select(names, fixation=fixations is not None)
+    truth, given = Path(paths[-1]), [Path(path) for path in paths[:-1]]
+
+    from vsalient.cli.scoreboard import Scoreboard
+    from vsalient.evaluation.dataset import evaluate
+
+    board = Scoreboard(quiet=quiet)
+    with _maps_folder(keep_maps) as folder:
+        if model is not None:
+            assert frames is not None
+            from vsalient.evaluation.predict import predict_sequences
+
+            predicted = predict_sequences(
+                model, frames, truth, folder, dataset=dataset, split=split, weights=weights, device=device,
+                protocol=model_protocol, progress=board.predicted, say=board.say,
+            )  # fmt: skip
+            given.append(predicted)
+        evaluation = evaluate(
+            given,
+            truth,
+            dataset=dataset,
+            protocol=protocol,
+            split=split,
+            metrics=names,
+            missing=missing,
+            extra=extra,
+            size_mismatch=size_mismatch,
+            values=values,
+            void_value=void,
+            frames=frames,
+            fixations=fixations,
+            jobs=jobs,
+            progress=board.scored,
+        )
+        board.done()
+        if report is not None:
+            _write_report(evaluation, report, frames)
+    _write(evaluation, json_path, csv_path)
+    if STDOUT not in (json_path, csv_path):
+        board.tables(evaluation)
+    if report is not None:
+        board.say(f"Report: {report}")
+
+
+def _check(
+    paths: tuple[str, ...],
+    model: str | None,
+    frames: Path | None,
+    weights: Path | None,
+    keep_maps: Path | None,
+    json_path: str | None,
+    csv_path: str | None,
+    report: Path | None,
+) -> None:
+    """Refuse what cannot work before anything is read."""
+    if model is None:
+        if len(paths) < 2:
+            raise OptionError("give predictions and ground truth, or --model and --frames with the ground truth alone")
+        for name, value in (("--weights", weights), ("--keep-maps", keep_maps)):
+            if value is not None:
+                raise OptionError(f"{name} belongs to --model; name a model, or leave it out")
+    elif frames is None:
+        raise OptionError("--model needs the video frames; give their folder with --frames")
+    if json_path == csv_path == STDOUT:
+        raise OptionError("--json and --csv cannot both go to stdout; give one of them a file")
+    for path in (json_path, csv_path, report):
+        if path is not None and path != STDOUT and not Path(path).absolute().parent.is_dir():
+            raise OutputError(f"{path} cannot be written: its folder does not exist; make it first")
+
+
+@contextmanager
+def _maps_folder(keep: Path | None) -> Iterator[Path]:
+    if keep is not None:
+        yield keep
+        return
+    with tempfile.TemporaryDirectory(prefix="vsalient-maps-") as folder:
+        yield Path(folder)
+
+
+def _write_report(evaluation: "Evaluation", path: Path, frames: Path | None) -> None:
+    from vsalient.evaluation.layout import find_frames
+    from vsalient.report import write_report
+
+    write_report(evaluation, path, frames=None if frames is None else find_frames(frames))
+
+
+def _write(evaluation: "Evaluation", json_path: str | None, csv_path: str | None) -> None:
+    from vsalient.evaluation.output import as_csv, as_json
+
+    if json_path is not None:
+        _put(json.dumps(as_json(evaluation), indent=1, ensure_ascii=False) + "\n", json_path)
+    if csv_path is not None:
+        _put(as_csv(evaluation), csv_path)
+
+
+def _put(text: str, path: str) -> None:
+    if path == STDOUT:
+        sys.stdout.write(text)
+        return
+    part = Path(path).with_name(Path(path).name + ".part")
+    try:
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error

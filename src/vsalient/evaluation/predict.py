@@ -1,0 +1,87 @@
+"""Run a model on a data set's frames and keep its maps, to be scored like anybody's."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import cv2
+import numpy as np
+
+from vsalient.errors import DataError, OutputError
+from vsalient.evaluation.layout import Video, find_frames, find_partner
+from vsalient.evaluation.plan import plan_truth
+from vsalient.evaluation.presets import few, preset_of
+
+if TYPE_CHECKING:
+    from vsalient.types import SaliencyArray
+
+
+def predict_sequences(
+    model: str,
+    frames: Path,
+    ground_truth: Path,
+    folder: Path,
+    *,
+    dataset: str = "custom",
+    split: str | None = None,
+    weights: Path | None = None,
+    device: str = "auto",
+    protocol: Literal["default", "paper"] = "default",
+    progress: Callable[[str, int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+) -> Path:
+    """Write the model's maps of every sequence that has ground truth, as 8-bit PNGs named like the frames.
+
+    Args:
+        model: a registered name, or a weights file.
+        frames: the video frames, in the layout of the ground truth, or videos.
+        ground_truth: of the data set.
+        folder: where the maps go, below the model's name.
+        dataset: the preset, see `evaluate`.
+        split: the sequences that count, see `evaluate`.
+        weights: a file instead of the model's own weights.
+        device: where to run.
+        protocol: "paper" for the procedure of the model's authors.
+        progress: called with a sequence's name, how many are done, and of how many.
+        say: takes the line on device and dtype.
+
+    Returns:
+        The folder that holds the sequences' folders.
+
+    Raises:
+        VsalientError: frames are missing, the model cannot be loaded, a map cannot be written.
+    """
+    truth = plan_truth(ground_truth, preset_of(dataset), split, None)
+    stored = find_frames(frames)
+    partners = {name: find_partner(name, truth.tree, stored) for name in truth.tree}
+    missing = [name or "the sequence" for name, partner in partners.items() if partner is None]
+    if missing:
+        raise DataError(f"frames {frames} lack {len(missing)} sequences: {few(missing)}; give the folder of all frames")
+
+    # PyTorch comes with it.
+    from vsalient.api import load_model
+
+    network = load_model(model, weights=weights, device=device)
+    if say is not None:
+        say(f"{network.name}: {network.description}")
+    root = folder / network.name
+    for number, (name, partner) in enumerate(partners.items(), 1):
+        assert partner is not None
+        target = root / name
+        names = None if isinstance(partner, Video) else list(partner.frames)
+        for prediction in network.predict(partner.path, protocol=protocol):
+            stem = f"{prediction.index:05d}" if names is None else names[prediction.index]
+            _write_map(target / f"{stem}.png", prediction.saliency)
+        if progress is not None:
+            progress(name, number, len(partners))
+    return root
+
+
+def _write_map(path: Path, saliency: "SaliencyArray") -> None:
+    ok, data = cv2.imencode(".png", np.rint(saliency * 255.0).astype(np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    assert ok
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data.tobytes())
+    except OSError as error:
+        raise OutputError(f"map {path} cannot be written: {error.strerror or error}") from error
