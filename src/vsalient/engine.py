@@ -40,8 +40,8 @@ class SaliencyNetwork(Protocol):
 class PerFrameNetwork(SaliencyNetwork, Protocol):
     """A network whose encoder sees one frame at a time, so that its features serve several clips."""
 
-    def encode(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """(N, 3, H, W) float in [0, 1] -> features (N, C, h, w), any number of them."""
+    def encode(self, frames: Tensor, **priors: Tensor) -> tuple[Tensor, ...]:
+        """(N, 3, H, W) float in [0, 1], and priors (N, 1, H, W) -> features (N, C, h, w), any number of them."""
         ...
 
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:
@@ -133,7 +133,7 @@ class Engine:
         try:
             with torch.inference_mode(), self._numerics():
                 if self._per_frame is not None:
-                    maps = self._probability(self._decode(self._per_frame, frames, indices))
+                    maps = self._probability(self._decode(self._per_frame, frames, indices, priors or {}))
                 else:
                     maps = self._whole_clip(frames, priors or {})
         except RuntimeError as error:
@@ -167,17 +167,28 @@ class Engine:
         self._last = None if priors else (pixels, maps.copy())
         return maps
 
-    def _decode(self, network: PerFrameNetwork, frames: Sequence[Tensor], indices: Sequence[int]) -> Tensor:
+    def _decode(
+        self,
+        network: PerFrameNetwork,
+        frames: Sequence[Tensor],
+        indices: Sequence[int],
+        priors: Mapping[str, Sequence[Tensor]],
+    ) -> Tensor:
         if self._frame_shape != frames[0].shape:
             self._features.clear()
             self._frame_shape = frames[0].shape
         first = min(indices)
         self._features = {index: kept for index, kept in self._features.items() if index >= first}
-        new = {index: frame for index, frame in zip(indices, frames, strict=True) if index not in self._features}
+        new = {index: slot for slot, index in enumerate(indices) if index not in self._features}
         if new:
-            batch = network.encode(self._ordered(self._unit(torch.stack(tuple(new.values())))))
-            for slot, index in enumerate(new):
-                self._features[index] = tuple(level[slot : slot + 1] for level in batch)
+            extra = {
+                name: self._ordered(torch.stack([priors[name][slot] for slot in new.values()]).to(self.device).float())
+                for name in self._priors
+            }
+            pixels = self._unit(torch.stack([frames[slot] for slot in new.values()]))
+            batch = network.encode(self._ordered(pixels), **extra)
+            for place, index in enumerate(new):
+                self._features[index] = tuple(level[place : place + 1] for level in batch)
         levels = zip(*(self._features[index] for index in indices), strict=True)
         logits = network.decode(tuple(torch.cat(level)[None] for level in levels))  # each (1, T, C, h, w)
         # Clips that interleave (a frame interval above 1) reach further back than one clip, but not for ever.
