@@ -1,4 +1,4 @@
-"""Checkpoint files: safetensors, or PyTorch's own format with `weights_only`; nothing that can run code.
+"""Checkpoint files: safetensors, PyTorch's own format with `weights_only`, or .npz; nothing that can run code.
 
 torch is imported only where tensors are read; a file's head and metadata are read without it.
 """
@@ -6,6 +6,8 @@ torch is imported only where tensors are read; a file's head and metadata are re
 import json
 import pickle
 import re
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,10 +29,10 @@ _HINT = "give a .safetensors file, or a PyTorch file saved with torch.save(model
 
 
 def file_kind(path: Path) -> str:
-    """Which format a file has, from its first bytes: "safetensors" or "torch".
+    """Which format a file has, from its first bytes: "safetensors", "torch" or "npz".
 
     Raises:
-        CheckpointError: it is missing, empty, or neither.
+        CheckpointError: it is missing, empty, or none of them.
     """
     try:
         with path.open("rb") as file:
@@ -42,7 +44,7 @@ def file_kind(path: Path) -> str:
     if len(head) > 8 and head[8:9] == b"{" and 2 <= int.from_bytes(head[:8], "little") <= _MAX_HEADER:
         return "safetensors"
     if head.startswith((b"PK\x03\x04", b"\x80\x02")):
-        return "torch"
+        return "npz" if head[:2] == b"PK" and _holds_only_arrays(path) else "torch"
     raise CheckpointError(f"{path} is not a checkpoint (it begins with {head[:12]!r}); {_HINT}")
 
 
@@ -100,7 +102,11 @@ def load_state_dict(path: str | Path) -> "dict[str, Tensor]":
         CheckpointError: not a checkpoint, truncated, without tensors, or holding objects that could run code.
     """
     path = Path(path)
-    state = _read_safetensors(path) if file_kind(path) == "safetensors" else _unwrap(_read_torch(path), path)
+    kind = file_kind(path)
+    if kind == "safetensors":
+        state = _read_safetensors(path)
+    else:
+        state = _read_npz(path) if kind == "npz" else _unwrap(_read_torch(path), path)
     if not state:
         raise CheckpointError(f"{path} holds no tensors; {_HINT}")
     if all(key.startswith("module.") for key in state):
@@ -142,6 +148,29 @@ def save_checkpoint(
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"cannot write {path}: {first_line(error)}; is there room, may you write there?"
+        ) from error
+
+
+def _holds_only_arrays(path: Path) -> bool:
+    """Whether a zip file is NumPy's .npz, the form that Caffe models are usually passed on in."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    except (zipfile.BadZipFile, OSError):
+        return False
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _read_npz(path: Path) -> "dict[str, Tensor]":
+    import numpy as np
+    import torch
+
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: torch.from_numpy(np.ascontiguousarray(arrays[name])) for name in arrays.files}
+    except (OSError, ValueError, TypeError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise CheckpointError(
+            f"{path} is truncated or no plain array file ({first_line(error)[:120]}); get it again"
         ) from error
 
 
