@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from moving_square import clip, grows_better
+from vsalient.engine import Engine
 from vsalient.errors import OptionError
 from vsalient.models import build
 from vsalient.models.conv3dnet import middle_indices
@@ -119,3 +120,20 @@ def test_short_training_lowers_the_loss():
     assert after < 0.6 * before
     constant = float((middle - middle.mean()).square().mean())
     assert after < constant
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_runs_in_the_engine_with_folded_norms(dtype):
+    torch.manual_seed(0)
+    network = build("conv3dnet", width=0.0625).eval()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm3d):
+            torch.nn.init.uniform_(module.running_var, 0.5, 2.0)
+    frames = [torch.randint(0, 256, (3, 32, 64), dtype=torch.uint8) for _ in range(3)]
+    with torch.no_grad():
+        want = network.probability(network(torch.stack(frames, 1)[None] / 255))[0].numpy()
+    engine = Engine(network, device="cpu", dtype=dtype)
+    assert "24 batch norms folded" in engine.description
+    got = engine.run(frames, (0, 0, 1), outputs=(1,))
+    assert got.shape == (1, 32, 64)
+    np.testing.assert_allclose(got, want, atol=1e-5 if dtype == "float32" else 0.05)

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from moving_square import clip, grows_better
+from vsalient.checkpoints import load_state_dict
+from vsalient.engine import Engine
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.models import build
 from vsalient.models.dsrfcn3d import (
@@ -200,3 +202,29 @@ def test_short_training_lowers_the_loss():
     assert probability.shape == (1, 4, 32, 32)
     inside, outside = probability[truth[:, 0] > 0].mean(), probability[truth[:, 0] == 0].mean()
     assert inside > 2 * outside
+
+
+def test_an_npz_of_caffe_blobs_starts_the_encoder(tmp_path):
+    raw, _ = foreign("caffe")
+    np.savez(tmp_path / "c3d.npz", **{key: value.numpy() for key, value in raw.items()})
+    read = load_state_dict(tmp_path / "c3d.npz")
+    assert {k: v.shape for k, v in read.items()} == {k: v.shape for k, v in raw.items()}
+    with torch.device("meta"):
+        network = build("dsrfcn3d")
+    network = network.to_empty(device="cpu")
+    network.load_encoder(read)
+    want = convert_checkpoint(raw)["encoder.scales.1.conv2a.weight"]
+    assert torch.equal(network.encoder.scales[1]["conv2a"].weight, want)
+    with pytest.raises(CheckpointError, match="width 1 only"):
+        build("dsrfcn3d", width=0.125).load_encoder(read)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_runs_in_the_engine(dtype):
+    torch.manual_seed(0)
+    network = build("dsrfcn3d", width=0.125).eval()
+    frames = [torch.randint(0, 256, (3, 32, 48), dtype=torch.uint8) for _ in range(4)]
+    with torch.no_grad():
+        want = network.probability(network(torch.stack(frames, 1)[None] / 255))[0].numpy()
+    got = Engine(network, device="cpu", dtype=dtype).run(frames, range(4))
+    np.testing.assert_allclose(got, want, atol=1e-5 if dtype == "float32" else 0.02)

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from moving_square import clip, grows_better
+from vsalient.engine import Engine
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.models import build
 from vsalient.models.scnn import FrameFeatures, convert_checkpoint
@@ -172,3 +173,15 @@ def test_short_training_lowers_the_loss():
     probability = network.probability(network(frames, prior))
     assert probability.shape == (1, 2, 48, 48)
     assert probability[truth[:, 0] > 0].mean() > probability[truth[:, 0] == 0].mean() + 0.1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_runs_in_the_engine(dtype):
+    torch.manual_seed(0)
+    network = build("scnn", width=0.0625).eval()
+    frame = torch.randint(0, 256, (3, 24, 32), dtype=torch.uint8)
+    motion = torch.rand(1, 24, 32)
+    with torch.no_grad():
+        want = network.probability(network(frame[None, :, None] / 255, motion[None, :, None]))[0]
+    got = Engine(network, device="cpu", dtype=dtype).run([frame], (7,), priors={"motion": [motion]})
+    assert torch.allclose(torch.from_numpy(got), want, atol=1e-5 if dtype == "float32" else 0.02)

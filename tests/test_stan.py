@@ -8,6 +8,7 @@ import torch
 
 from moving_square import clip, grows_better
 from test_scnn import torchvision_vgg16
+from vsalient.engine import Engine
 from vsalient.errors import OptionError
 from vsalient.models import build
 from vsalient.models.stan import ConvLSTM, convert_checkpoint
@@ -173,3 +174,25 @@ def test_short_training_lowers_the_loss():
     before, after = grows_better(network, (frames, prior), truth[:, :, -1:], steps=12, rate=2e-3)
     assert after < 0.75 * before
     assert network.probability(network(frames, prior)).shape == (1, 1, 48, 48)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_the_engine_encodes_each_frame_once_with_its_prior(dtype):
+    torch.manual_seed(0)
+    network = build("stan", width=0.0625).eval()
+    frames = [torch.randint(0, 256, (3, 16, 24), dtype=torch.uint8) for _ in range(6)]
+    motion = [torch.rand(1, 16, 24) for _ in range(6)]
+    clips = [(0, 0, 0, 0), (0, 0, 0, 1), (0, 0, 1, 2), (0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5)]
+    want, seen = [], []
+    with torch.no_grad():
+        for clip_indices in clips:
+            pixels = torch.stack([frames[i] for i in clip_indices], 1)[None] / 255
+            prior = torch.stack([motion[i] for i in clip_indices], 1)[None]
+            want.append(network.probability(network(pixels, prior))[0].numpy())
+    network.spatial.register_forward_pre_hook(lambda _m, inputs: seen.append(len(inputs[0])))
+    engine = Engine(network, device="cpu", dtype=dtype)
+    for expected, indices in zip(want, clips, strict=True):
+        priors = {"motion": [motion[i] for i in indices]}
+        got = engine.run([frames[i] for i in indices], indices, outputs=(3,), priors=priors)
+        np.testing.assert_allclose(got, expected, atol=1e-5 if dtype == "float32" else 0.02)
+    assert seen == [1] * 6

@@ -36,6 +36,8 @@ FRAMES = 3
 class ConvNormRelu(nn.Module):
     """Convolution of stride 1, batch norm, ReLU (Eq. 1 with the section's batch norm)."""
 
+    fold = (("conv", "norm"),)
+
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int]) -> None:
         super().__init__()
         # A deconvolution of stride 1 is a convolution with the kernel turned round: one class serves both

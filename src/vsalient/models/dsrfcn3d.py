@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.models.channels import Normalise, scaled
+from vsalient.models.partial import load_part
 
 ENCODER_CHANNELS = (64, 128, 256, 512, 512)
 ENCODER_LAYERS = (("conv1a",), ("conv2a",), ("conv3a", "conv3b"), ("conv4a", "conv4b"), ("conv5a", "conv5b"))
@@ -241,6 +242,14 @@ class DSRFCN3D(nn.Module):
             prediction,
             *(F.interpolate(s, clip.shape[2:], mode="trilinear", align_corners=False) for s in sides),
         )
+
+    def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
+        """Take the encoder's weights from a published C3D state dict, strictly.
+
+        Raises:
+            CheckpointError: not C3D, or its shapes are not this network's (a reduced width).
+        """
+        load_part(self, convert_checkpoint(raw))
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vsalient.errors import OptionError
+from vsalient.models.partial import load_part
 from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time, unfold_time
 
 Fusion = Literal["product", "stack", "spatial", "temporal"]
@@ -143,6 +144,15 @@ class SCNN(nn.Module):
         if self.fusion == "temporal":
             return temporal
         return spatial * temporal if self.fusion == "product" else torch.cat([spatial, temporal], dim=1)
+
+    def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
+        """Take both networks' VGG weights from torchvision's VGG-16, strictly; new layers stay as they are.
+
+        Raises:
+            CheckpointError: not VGG-16, or its shapes are not this network's (a reduced width).
+        """
+        own = self.state_dict()
+        load_part(self, {key: value for key, value in convert_checkpoint(raw).items() if key in own})
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:

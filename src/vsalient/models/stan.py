@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from vsalient.errors import OptionError
 from vsalient.models.channels import scaled
+from vsalient.models.partial import load_part
 from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time
 
 BRANCH_CHANNELS = 128
@@ -217,6 +218,15 @@ class STAN(nn.Module):
     def training_outputs(self, clip: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
         """The one output (B, 1, 1, H, W): the last frame's logits, for the binary cross-entropy of Eq. 6."""
         return (self.forward(clip, motion),)
+
+    def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
+        """Take both streams' VGG weights from torchvision's VGG-16, strictly; new layers stay as they are.
+
+        Raises:
+            CheckpointError: not VGG-16, or its shapes are not this network's (a reduced width).
+        """
+        own = self.state_dict()
+        load_part(self, {key: value for key, value in convert_checkpoint(raw).items() if key in own})
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:
