@@ -49,9 +49,7 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, *, name: str = "3dc-l
     place.mkdir(parents=True)
     model = replace(entry(name, architecture="red", source="file", file="red.safetensors"), **fields)
     save_checkpoint(place / "red.safetensors", red_state(), model)
-    (place / "entry.toml").write_text(
-        f'name = "{name}"\n' + entry_toml(replace(model, registered_in=None)).replace(f'name = "{name}"\n', "")
-    )
+    (place / "entry.toml").write_text(entry_toml(model))
     return place / "red.safetensors"
 
 

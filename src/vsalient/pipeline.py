@@ -26,6 +26,8 @@ from vsalient.workers import Ahead, Sink
 if TYPE_CHECKING:
     from torch import Tensor
 
+STAGES = ("decode", "model", "finish", "encode")
+"""Reading and resizing; the network; bringing maps to the frame's size; writing."""
 QUEUE_BYTES = 48 << 20
 """What the frames waiting in one queue may weigh; at least two frames wait, at most sixteen."""
 
@@ -67,7 +69,6 @@ class Report:
         frames: maps delivered.
         corrupt_frames: frames among them that stand in for damaged ones.
         clips: clips that went through the network.
-        stages: busy seconds by stage: decode, model, finish, encode.
         first_map_seconds: from the start of the run to the first map, None before it.
         seconds: from the start of the run until its end.
     """
@@ -75,15 +76,26 @@ class Report:
     frames: int = 0
     corrupt_frames: int = 0
     clips: int = 0
-    stages: dict[str, float] = field(default_factory=dict)
     first_map_seconds: float | None = None
     seconds: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _busy: dict[tuple[str, int], float] = field(default_factory=dict, repr=False)
+
+    @property
+    def stages(self) -> dict[str, float]:
+        """Busy seconds by stage: decode, model, finish, encode; of several outputs the busiest counts."""
+        with self._lock:
+            busy = dict(self._busy)
+        longest: dict[str, float] = {}
+        for (stage, _), seconds in busy.items():
+            longest[stage] = max(longest.get(stage, 0.0), seconds)
+        return {stage: longest[stage] for stage in STAGES if stage in longest}
 
     @property
     def bottleneck(self) -> str:
         """The stage that was busy longest, "" before any was."""
-        return max(self.stages, key=self.stages.__getitem__, default="")
+        stages = self.stages
+        return max(stages, key=stages.__getitem__, default="")
 
     def figures(self) -> dict[str, Any]:
         """Everything as plain values, rounded to milliseconds, for a JSON summary."""
@@ -100,14 +112,14 @@ class Report:
         }
 
     @contextmanager
-    def busy(self, stage: str) -> Iterator[None]:
-        """Count the time within the block as spent in `stage`; outputs in parallel add up."""
+    def busy(self, stage: str, lane: int = 0) -> Iterator[None]:
+        """Count the time within the block as spent in `stage`; lanes of a stage work side by side."""
         start = time.perf_counter()
         try:
             yield
         finally:
             with self._lock:
-                self.stages[stage] = self.stages.get(stage, 0.0) + time.perf_counter() - start
+                self._busy[stage, lane] = self._busy.get((stage, lane), 0.0) + time.perf_counter() - start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,7 +226,10 @@ def run(
             for frame, saliency in maps:
                 if not sinks:
                     depth = queue_depth(frame)
-                    sinks = [Sink(_writer(output, report), depth, "vsalient-encode") for output in outputs]
+                    sinks = [
+                        Sink(_writer(output, report, lane), depth, "vsalient-encode")
+                        for lane, output in enumerate(outputs)
+                    ]
                 for sink in sinks:
                     sink.put((frame, saliency))
                 if on_map is not None:
@@ -223,8 +238,8 @@ def run(
             raise InputError("there are no frames to work on: check the start and the end that were asked for")
         for sink in sinks:
             sink.finish()
-        with report.busy("encode"):
-            for output in outputs:
+        for lane, output in enumerate(outputs):
+            with report.busy("encode", lane):
                 output.close()
     except BaseException:
         for sink in sinks:
@@ -307,9 +322,9 @@ def _run_clip(engine: EngineLike, clip: Clip, held: Mapping[int, _Input]) -> NDA
     return engine.run([slot.tensor for slot in slots], clip.indices, clip.outputs, priors or None)
 
 
-def _writer(output: OutputLike, report: Report) -> Callable[[tuple[Frame, SaliencyArray]], None]:
+def _writer(output: OutputLike, report: Report, lane: int) -> Callable[[tuple[Frame, SaliencyArray]], None]:
     def write(item: tuple[Frame, SaliencyArray]) -> None:
-        with report.busy("encode"):
+        with report.busy("encode", lane):
             output.write(*item)
 
     return write

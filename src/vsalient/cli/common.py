@@ -1,0 +1,251 @@
+"""What `predict` and `segment` share: grouped options, inputs, and the loop over a batch."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from vsalient.errors import InputError, OptionError, VsalientError
+from vsalient.types import VideoInfo
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+DEVICE_HELP = "auto takes CUDA, else Apple's MPS, else the CPU. A device that is not there is an error."
+
+
+class GroupedOption(click.Option):
+    """An option with a heading of the help text."""
+
+    def __init__(self, *args: Any, group: str = "Options", **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self.group = group
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists its options below their headings, in the order of definition."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write a section a heading; options without one come last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        last: list[tuple[str, str]] = []
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                group = getattr(parameter, "group", None)
+                (sections.setdefault(group, []) if group else last).append(record)
+        sections["Help"] = last
+        for heading, records in sections.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+
+def option(group: str, *names: str, **attributes: Any) -> Callable[[Command], Command]:
+    """Declare an option below a heading."""
+    return click.option(*names, cls=GroupedOption, group=group, **attributes)
+
+
+def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    """Stack option decorators so that the help shows them in the order given."""
+
+    def decorate(command: Command) -> Command:
+        for decorator in reversed(decorators):
+            command = decorator(command)
+        return command
+
+    return decorate
+
+
+def model_options(command: Command) -> Command:
+    """--model, --weights, --device, --dtype, --exact, --offline."""
+    return options(
+        option("Model", "-m", "--model", default="3dc-lite", show_default=True, metavar="NAME|FILE",
+               help="A network by its name in `vsalient models list`, or a weights file that vsalient wrote."),
+        option("Model", "--weights", type=click.Path(path_type=Path), metavar="FILE",
+               help="Load this file instead of the model's own weights."),
+        option("Model", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps",
+               help=DEVICE_HELP),
+        option("Model", "--dtype", default="auto", show_default=True,
+               type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+               help="auto is bfloat16 where the device is fast at it and a self-check passes, else float32."),
+        option("Model", "--exact", is_flag=True,
+               help="Plain float32, nothing folded or reordered: slower, for comparing numbers."),
+        option("Model", "--offline", is_flag=True,
+               help="Never ask the network: weights that are not on this machine are an error."),
+    )(command)  # fmt: skip
+
+
+def clip_options(command: Command) -> Command:
+    """--clip-length, --overlap, --tail, --resolution, --protocol."""
+    return options(
+        option("Clips", "--clip-length", type=int, metavar="FRAMES",
+               help="Frames fed to the network together.  [default: the model's own]"),
+        option("Clips", "--overlap", type=int, metavar="FRAMES",
+               help="Frames that neighbouring clips share; their maps are averaged. One less than the clip "
+                    "length is the dense variant: slower, a little better.  [default: the model's own]"),
+        option("Clips", "--tail", type=click.Choice(["shift", "repeat-first", "repeat-last"]),
+               help="Where frames run out: move the last clip back (shift), or repeat its first or the last "
+                    "frame.  [default: the model's own, mostly shift]"),
+        option("Clips", "--resolution", metavar="SIZE",
+               help="The network's input: native, short:480, exact:112x112 or area:256x448 (height x width).  "
+                    "[default: the model's own]"),
+        option("Clips", "--protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True,
+               help="paper is the procedure of the model's authors, to the letter where it is known."),
+    )(command)  # fmt: skip
+
+
+def range_options(command: Command) -> Command:
+    """--start, --end, --rate."""
+    return options(
+        option("Input", "--start", type=float, metavar="SECONDS", help="Begin here."),
+        option("Input", "--end", type=float, metavar="SECONDS", help="Stop before this time."),
+        option("Input", "--rate", type=float, metavar="FPS",
+               help="Frames a second of a folder of frames; videos have their own clock.  [default: 25]"),
+    )(command)  # fmt: skip
+
+
+def batch_options(command: Command) -> Command:
+    """--overwrite, --skip-existing, --keep-going, --json, -q, -v."""
+    return options(
+        option("Output", "--overwrite", is_flag=True, help="Replace outputs that exist."),
+        option("Output", "--skip-existing", is_flag=True,
+               help="Leave outputs alone that exist. Without one of these two they are an error before any work."),
+        option("Running", "--keep-going", is_flag=True,
+               help="Go on with the other inputs when one fails; the exit code is 1 all the same."),
+        option("Running", "--json", "as_json", is_flag=True,
+               help="Print one JSON summary on stdout instead of the written paths."),
+        option("Running", "-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
+        option("Running", "-v", "--verbose", is_flag=True, help="Say more on stderr."),
+    )(command)  # fmt: skip
+
+
+def check_batch_options(overwrite: bool, skip_existing: bool, quiet: bool, verbose: bool) -> None:
+    """Refuse flags that contradict each other.
+
+    Raises:
+        OptionError: both of a pair are given.
+    """
+    if overwrite and skip_existing:
+        raise OptionError("--overwrite and --skip-existing contradict each other: give one of them")
+    if quiet and verbose:
+        raise OptionError("--quiet and --verbose contradict each other: give one of them")
+
+
+def check_engine_options(device: str, dtype: str, exact: bool) -> None:
+    """Refuse what can be seen to be wrong without PyTorch.
+
+    Raises:
+        OptionError: not the name of a device, or `--exact` with a reduced dtype.
+    """
+    kind, colon, number = device.partition(":")
+    named = kind == "cuda" and number.isdecimal() if colon else device in ("auto", "cpu", "cuda", "mps")
+    if not named:
+        raise OptionError(f"unknown device '{device}': choose auto, cpu, cuda, cuda:0 or mps")
+    if exact and dtype not in ("auto", "float32"):
+        raise OptionError(f"--exact means float32, not {dtype}: leave one of the two out")
+
+
+def check_times(start: float | None, end: float | None, rate: float | None) -> None:
+    """Refuse an impossible time range or rate.
+
+    Raises:
+        OptionError: a negative start, an end that does not come after the start, or a rate of 0 or less.
+    """
+    if rate is not None and rate <= 0:
+        raise OptionError(f"--rate {rate:g} is impossible: give frames a second, above 0")
+    if start is not None and start < 0:
+        raise OptionError(f"--start {start:g} is negative: give seconds from the beginning")
+    if end is not None and end <= (start or 0):
+        raise OptionError(f"--end {end:g} does not come after --start {start or 0:g}")
+
+
+@dataclass
+class Outcome:
+    """What became of one input.
+
+    Attributes:
+        source: the video or frame folder, as given.
+        written: kind of output -> path.
+        summary: figures for the JSON summary.
+        skipped: everything existed already.
+        error: why it failed, in one line; None when it did not.
+    """
+
+    source: str
+    written: dict[str, Path] = field(default_factory=dict)
+    summary: dict[str, Any] = field(default_factory=dict)
+    skipped: bool = False
+    error: str | None = None
+
+    @property
+    def state(self) -> str:
+        """One word: done, skipped or failed."""
+        return "failed" if self.error is not None else "skipped" if self.skipped else "done"
+
+
+def find_inputs(inputs: Sequence[str], *, keep_going: bool) -> tuple[list[Path], list[Outcome]]:
+    """Expand globs and folders; `-` stands for paths on stdin, one a line.
+
+    Returns:
+        The videos and frame folders, without repeats, and with `keep_going` the inputs that failed.
+
+    Raises:
+        InputError: an input is missing or holds no frames, and `keep_going` is off.
+    """
+    from vsalient.media import find_sources
+
+    found: dict[Path, None] = {}
+    failed: list[Outcome] = []
+    for text in _with_stdin(inputs):
+        try:
+            found |= dict.fromkeys(find_sources([text]))
+        except InputError as error:
+            if not keep_going:
+                raise
+            failed.append(Outcome(text, error=str(error)))
+    return list(found), failed
+
+
+def _with_stdin(inputs: Sequence[str]) -> Iterable[str]:
+    for text in inputs:
+        if text == "-":
+            yield from (line.strip() for line in sys.stdin if line.strip())
+        else:
+            yield text
+
+
+def run_batch(
+    sources: Sequence[Path], work: Callable[[Path], Outcome], *, keep_going: bool, failed: Sequence[Outcome] = ()
+) -> tuple[list[Outcome], VsalientError | None]:
+    """Do `work` for every source in order, until one fails or, with `keep_going`, to the end.
+
+    Returns:
+        What became of each source, `failed` first; and the failure that ended the batch, to be raised once the
+        outcomes are reported. It names the source at fault when there are several.
+    """
+    outcomes = list(failed)
+    for source in sources:
+        try:
+            outcomes.append(work(source))
+        except (VsalientError, OSError) as error:
+            text = " ".join(str(error).split())
+            outcomes.append(Outcome(str(source), error=text))
+            if keep_going:
+                continue
+            if isinstance(error, VsalientError) and (len(sources) == 1 or str(source) in text):
+                return outcomes, error
+            failure = VsalientError(f"{source}: {text}")
+            failure.__cause__ = error
+            return outcomes, failure
+    return outcomes, None
+
+
+def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> int | None:
+    """About how many frames will come, for a progress bar; None when the source does not say."""
+    if start is None and end is None and info.frames_estimate:
+        return info.frames_estimate
+    if info.duration is None or info.rate is None:
+        return None
+    seconds = min(info.duration, info.duration if end is None else end) - (start or 0.0)
+    return max(1, round(seconds * info.rate))

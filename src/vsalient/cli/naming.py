@@ -1,0 +1,180 @@
+"""Where outputs go: kinds of output, the default names, `-o` as folder, file or template, and what stands there."""
+
+import os
+import string
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vsalient.errors import OptionError, OutputError
+
+if TYPE_CHECKING:
+    from vsalient.media import OutputKind
+
+
+KINDS: "dict[OutputKind, str]" = {
+    "video": "saliency",
+    "maps": "maps",
+    "masks": "masks",
+    "mask-video": "mask",
+    "overlay": "overlay",
+    "heatmap": "heatmap",
+    "alpha": "alpha",
+    "foreground": "foreground",
+}
+"""What `--write` takes -> how the default name ends: `{stem}_{label}`."""
+FIELDS = ("stem", "model", "kind", "parent", "ext")
+_FILE_ENDINGS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".gif", ".png", ".jpg", ".jpeg", ".m4v")
+"""An `-o` that ends so means a file, also where no kind can be written to it: that gives the better message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One output of one input: a kind and the file or folder it goes to."""
+
+    kind: "OutputKind"
+    path: Path
+
+    @property
+    def exists(self) -> bool:
+        """Whether something stands there that would be replaced; an empty folder does not count."""
+        return any(self.path.iterdir()) if self.path.is_dir() else self.path.exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An input with its outputs."""
+
+    source: Path
+    targets: tuple[Target, ...]
+
+
+def parse_kinds(texts: Sequence[str]) -> "tuple[OutputKind, ...]":
+    """Names of kinds, repeated or comma-separated, without repeats.
+
+    Raises:
+        OptionError: an unknown kind.
+    """
+    names = [part.strip() for text in texts for part in text.split(",")]
+    for name in names:
+        if name not in KINDS:
+            raise OptionError(f"--write '{name}' is unknown: choose from {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in names)
+
+
+def plan_targets(
+    sources: Sequence[Path],
+    kinds: "Sequence[OutputKind]",
+    output: str | None,
+    *,
+    model: str,
+    endings: "Mapping[OutputKind, str] | None" = None,
+) -> list[Job]:
+    """Work out every output's path and check that they can be written side by side.
+
+    Args:
+        sources: videos and frame folders.
+        kinds: kinds of output for each of them.
+        output: a folder, a file, or a template with `{stem}`, `{model}`, `{kind}`, `{parent}`, `{ext}`; None is
+            the current folder.
+        model: what `{model}` stands for.
+        endings: kind -> the suffix to use in place of its default one.
+
+    Raises:
+        OptionError: a template that cannot be read, a suffix its kind cannot have, or two outputs of one name.
+        OutputError: an output would replace an input, or its folder cannot be written to.
+    """
+    from vsalient.media import check_output
+
+    template = _template(sources, kinds, output)
+    jobs = [
+        Job(source, tuple(Target(kind, _fill(template, source, kind, model, endings or {})) for kind in kinds))
+        for source in sources
+    ]
+    taken: dict[Path, Path] = {}
+    inputs = {source.resolve(): source for source in sources}
+    for job in jobs:
+        for target in job.targets:
+            place = target.path.resolve()
+            if place in taken:
+                field = "kind" if taken[place] == job.source else "parent"
+                raise OptionError(
+                    f"two outputs would be {target.path} (of {taken[place]} and {job.source}): "
+                    f"give -o a template with {{{field}}}"
+                )
+            if place in inputs:
+                raise OutputError(f"{target.path} is an input and would be replaced: choose another -o")
+            taken[place] = job.source
+            if target.kind in ("maps", "masks") and target.path.suffix.lower() in _FILE_ENDINGS:
+                raise OptionError(f"{target.kind} are a folder of PNGs, not {target.path}: give -o a folder")
+            # What exists is looked at later: it may have to be skipped.
+            check_output(target.kind, target.path, overwrite=True)
+    return jobs
+
+
+def keep_wanted(jobs: Sequence[Job], *, overwrite: bool, skip_existing: bool) -> list[Job]:
+    """Leave out targets that exist if they are to be skipped; a job may be left with none.
+
+    Raises:
+        OutputError: an output exists, and neither flag is given.
+    """
+    if overwrite:
+        return list(jobs)
+    existing = [target.path for job in jobs for target in job.targets if target.exists]
+    if existing and not skip_existing:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise OutputError(f"{existing[0]}{more} exists: give --overwrite, --skip-existing or another -o")
+    return [Job(job.source, tuple(target for target in job.targets if not target.exists)) for job in jobs]
+
+
+def stem_of(source: Path) -> str:
+    """The name of a video without its ending, or of a frame folder in full."""
+    source = source.resolve() if source.name in ("", ".", "..") else source
+    return source.name if source.is_dir() else source.stem
+
+
+def _template(sources: Sequence[Path], kinds: "Sequence[OutputKind]", output: str | None) -> str:
+    default = "{stem}_{label}{suffix}"
+    if output is None:
+        return default
+    if "{" in output:
+        try:
+            names = [name for _, name, _, _ in string.Formatter().parse(output) if name is not None]
+        except ValueError as error:
+            raise OptionError(f"-o '{output}' is no template: {error}") from None
+        for name in names:
+            if name not in FIELDS:
+                raise OptionError(f"-o field {{{name}}} is unknown: use {', '.join(f'{{{f}}}' for f in FIELDS)}")
+        return output
+    path = Path(output).expanduser()
+    is_file = path.suffix.lower() in _FILE_ENDINGS and not path.is_dir() and not output.endswith(("/", os.sep))
+    if not is_file:
+        return _escape(str(path)) + os.sep + default
+    if len(sources) > 1 or len(kinds) > 1:
+        what = f"{len(sources)} inputs" if len(sources) > 1 else f"{len(kinds)} kinds of output"
+        raise OptionError(
+            f"-o {output} is one file for {what}: give a folder or a template such as {{stem}}_{{kind}}.{{ext}}"
+        )
+    return _escape(str(path))
+
+
+def _escape(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _fill(template: str, source: Path, kind: "OutputKind", model: str, endings: "Mapping[OutputKind, str]") -> Path:
+    from vsalient.media import suffixes
+
+    suffix = endings.get(kind, next(iter(suffixes(kind)), ""))
+    text = template.format(
+        stem=stem_of(source),
+        model=model,
+        kind=kind,
+        parent=str(source.parent),
+        ext=suffix[1:],
+        label=KINDS[kind],
+        suffix=suffix,
+    )
+    # A folder has no ending: "{stem}_{kind}.{ext}" must not leave a dot behind.
+    return Path(text if suffix else text.rstrip(".")).expanduser()
