@@ -2,12 +2,12 @@
 
 from collections import deque
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.errors import OptionError
 from vsalient.segment.binarise import IndexedMask
+from vsalient.segment.regions import Labels, label, label_with_areas, overlaps, select
 from vsalient.types import MaskArray
 
 InstanceMap = NDArray[np.int32]
@@ -19,30 +19,30 @@ PATIENCE = 12
 
 def remove_specks(mask: MaskArray, min_area: int) -> MaskArray:
     """Return the mask without its 8-connected parts of fewer than `min_area` pixels."""
-    count, labels, areas = _parts(mask, 8)
+    count, labels, areas = label_with_areas(mask)
     keep = np.zeros(count, dtype=np.bool_)
     keep[1:] = areas[1:] >= min_area
-    return mask.copy() if keep[1:].all() else _select(keep, labels)
+    return mask.copy() if keep[1:].all() else select(keep, labels)
 
 
 def keep_largest(mask: MaskArray, number: int) -> MaskArray:
     """Return the mask's `number` largest 8-connected parts."""
-    count, labels, areas = _parts(mask, 8)
+    count, labels, areas = label_with_areas(mask)
     if count - 1 <= number:
         return mask.copy()
     keep = np.zeros(count, dtype=np.bool_)
     keep[1 + np.argsort(-areas[1:], kind="stable")[:number]] = True
-    return _select(keep, labels)
+    return select(keep, labels)
 
 
 def fill_holes(mask: MaskArray) -> MaskArray:
     """Return the mask with every background region filled that does not reach the image's border."""
-    count, labels, _ = _parts(~mask, 4)
+    count, labels = label(~mask, 4)
     hole = np.ones(count, dtype=np.bool_)
     hole[0] = False
     for rim in (labels[0], labels[-1], labels[:, 0], labels[:, -1]):
         hole[rim] = False
-    return mask | _select(hole, labels) if hole.any() else mask.copy()
+    return mask | select(hole, labels) if hole.any() else mask.copy()
 
 
 class TemporalMedian:
@@ -111,7 +111,7 @@ class InstanceTracker:
 
     def push(self, mask: MaskArray) -> InstanceMap:
         """Return the objects' numbers, (H, W) int32, of the next frame's mask."""
-        count, parts, areas = _parts(mask, 8)
+        count, parts, areas = label_with_areas(mask)
         numbers = np.zeros(count, dtype=np.int32)
         for part, number in self._matches(parts, count):
             if numbers[part] == 0 and number not in numbers:
@@ -124,15 +124,12 @@ class InstanceTracker:
         self._remember(instances, {int(number) for number in numbers[1:]})
         return instances
 
-    def _matches(self, parts: NDArray[np.int32], count: int) -> list[tuple[int, int]]:
+    def _matches(self, parts: Labels, count: int) -> list[tuple[int, int]]:
         """Return (part, remembered number) pairs that overlap, the largest overlap first."""
         if self._memory is None or count == 1:
             return []
-        both = np.flatnonzero((parts > 0) & (self._memory > 0))
-        codes = self._memory.reshape(-1)[both].astype(np.int64) * count + parts.reshape(-1)[both]
-        pairs, overlaps = np.unique(codes, return_counts=True)
-        order = np.argsort(-overlaps, kind="stable")
-        return [(int(pairs[i] % count), int(pairs[i] // count)) for i in order]
+        found = sorted(overlaps(self._memory, parts), key=lambda pair: -pair[2])
+        return [(part, number) for number, part, _ in found]
 
     def _remember(self, instances: InstanceMap, present: set[int]) -> None:
         self._age = {number: age + 1 for number, age in self._age.items() if number not in present}
@@ -145,16 +142,3 @@ class InstanceTracker:
             stale = np.isin(self._memory, [*present, *gone])
             self._memory = np.where(instances > 0, instances, np.where(stale, 0, self._memory))
         self._age.update(dict.fromkeys(present, 0))
-
-
-def _parts(mask: MaskArray, connectivity: int) -> tuple[int, NDArray[np.int32], NDArray[np.int32]]:
-    """Return the number of labels with the background's 0, the label image, and each label's area."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(
-        mask.astype(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
-    )
-    return count, np.asarray(labels, dtype=np.int32), np.asarray(stats[:, cv2.CC_STAT_AREA], dtype=np.int32)
-
-
-def _select(keep: NDArray[np.bool_], labels: NDArray[np.int32]) -> MaskArray:
-    chosen: MaskArray = keep[labels]
-    return chosen

@@ -3,17 +3,15 @@
 from collections import deque
 from collections.abc import Iterator
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from vsalient.errors import OptionError
 from vsalient.segment.binarise import IndexedMask, Threshold
+from vsalient.segment.regions import Labels, label, overlaps, select
 from vsalient.types import MaskArray, SaliencyArray
 
 LOOK_AHEAD = 16
 """Frames a weak region may wait for a strong one that appears later."""
-_MOST_BINS = 1 << 20
 
 
 class _Group:
@@ -48,7 +46,7 @@ class _Held:
 
     __slots__ = ("groups", "index", "labels", "position")
 
-    def __init__(self, index: int, position: int, labels: NDArray[np.int32], groups: list[_Group]) -> None:
+    def __init__(self, index: int, position: int, labels: Labels, groups: list[_Group]) -> None:
         self.index = index
         self.position = position
         self.labels = labels
@@ -60,12 +58,7 @@ class _Held:
         return all(root.strong or root.last < newest for root in roots)
 
     def mask(self) -> MaskArray:
-        keep = np.zeros(len(self.groups) + 1, dtype=np.bool_)
-        keep[1:] = [group.root().strong for group in self.groups]
-        if keep[1:].all():
-            return self.labels > 0
-        mask: MaskArray = keep[self.labels]
-        return mask
+        return select(np.array([False, *(group.root().strong for group in self.groups)]), self.labels)
 
 
 class HysteresisThreshold(Threshold):
@@ -98,15 +91,13 @@ class HysteresisThreshold(Threshold):
 
     def push(self, index: int, saliency: SaliencyArray) -> list[IndexedMask]:
         """Take a map; return the masks that no later frame can change, or that waited long enough."""
-        weak = (saliency >= np.float32(self.low)).view(np.uint8)
-        count, image = cv2.connectedComponents(weak, connectivity=8, ltype=cv2.CV_32S)
-        labels = np.asarray(image, dtype=np.int32)
+        count, labels = label(saliency >= np.float32(self.low))
         strong = np.zeros(count, dtype=np.bool_)
         strong[labels[saliency >= np.float32(self.high)]] = True
         groups = [_Group(self._count, bool(flag)) for flag in strong[1:]]
-        if self._newest is not None and groups:
-            for before, now in _touching(self._newest, labels, count):
-                groups[now].join(self._newest.groups[before])
+        if self._newest is not None and self._newest.groups and groups:
+            for before, now, _ in overlaps(self._newest.labels, labels):
+                groups[now - 1].join(self._newest.groups[before - 1])
         self._newest = _Held(index, self._count, labels, groups)
         self._held.append(self._newest)
         self._count += 1
@@ -129,14 +120,3 @@ class HysteresisThreshold(Threshold):
                 return
             self._held.popleft()
             yield first.index, first.mask()
-
-
-def _touching(before: _Held, labels: NDArray[np.int32], count: int) -> list[tuple[int, int]]:
-    """Return the pairs (region of `before`, region of `labels`), both counted from 0, that share a pixel."""
-    if not before.groups:
-        return []
-    both = np.flatnonzero((before.labels > 0) & (labels > 0))
-    codes = before.labels.reshape(-1)[both].astype(np.int64) * count + labels.reshape(-1)[both]
-    few = (len(before.groups) + 1) * count <= _MOST_BINS
-    pairs = np.flatnonzero(np.bincount(codes)) if few else np.unique(codes)
-    return [(int(pair // count) - 1, int(pair % count) - 1) for pair in pairs]
