@@ -182,6 +182,27 @@ def test_features_do_not_pile_up() -> None:
         assert len(runner._features) <= 16
 
 
+def test_priors_are_encoded_with_their_frames() -> None:
+    class Guided(PerFrame):
+        priors = ("motion",)
+
+        def encode(self, frames: Tensor, motion: Tensor) -> tuple[Tensor, ...]:
+            return super().encode(frames * motion)
+
+    network, frames, motion = Guided(), video(4), [torch.rand(1, 8, 12) for _ in range(4)]
+    runner = Engine(network, device="cpu", dtype="float32")
+    for start in (0, 1):
+        chosen = range(start, start + 3)
+        given = {"motion": [motion[i] for i in chosen]}
+        maps = runner.run([frames[i] for i in chosen], chosen, priors=given)
+    assert network.batches == [3, 1]
+    masked = clip_of(frames[1:]) * torch.stack(motion[1:], 1)[None]
+    plain = PerFrame().eval()
+    with torch.inference_mode():
+        expected = plain.probability(plain(masked))[0].numpy()
+    np.testing.assert_allclose(maps, expected, atol=1e-5)
+
+
 def test_reset_forgets_the_video() -> None:
     runner = Engine(PerFrame(), device="cpu", dtype="float32")
     runner.run(video(3), range(3))
