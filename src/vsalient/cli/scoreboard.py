@@ -9,14 +9,8 @@ from rich.table import Table
 
 from vsalient.evaluation.dataset import Evaluation, PredictionResult
 from vsalient.evaluation.output import notes_of, number_text
-from vsalient.metrics.catalogue import LOWER_IS_BETTER
+from vsalient.metrics.catalogue import BLOCKS, LOWER_IS_BETTER
 
-_BLOCKS = (
-    ("DAVIS", ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "O", "T")),
-    ("Papers' protocols", ("MAE", "Fmax", "Fadp_musigma", "F1_pooled", "MAE_pooled")),
-    ("PySODMetrics", ("maxF", "meanF", "adpF", "S", "maxE", "meanE", "adpE", "wF")),
-    ("Fixation style", ("CC", "AUC", "NSS", "sAUC", "KL", "SIM")),
-)
 _PIPED_WIDTH = 120
 
 
@@ -61,7 +55,7 @@ class Scoreboard:
             f"{truth.preset.title}: {_plural(len(truth.tree), 'sequence')}, protocol {truth.protocol}{dropped}",
             markup=False,
         )
-        for title, names in _BLOCKS:
+        for title, names in BLOCKS:
             present = [name for name in names if name in results[0].dataset.results]
             if present:
                 self._out.print(
@@ -118,7 +112,9 @@ def _side_by_side(results: Sequence[PredictionResult]) -> Table:
     """Return the sequences' main number, a column for each set of predictions."""
     tables = [{sequence.name: sequence.results() for sequence in result.sequences} for result in results]
     reported = results[0].dataset.results
-    main: str | None = next((name for name in ("O", "J_mean", "F_mean", "Fmax", "S", "MAE", "CC") if name in reported), None)
+    main: str | None = next(
+        (name for name in ("O", "J_mean", "F_mean", "Fmax", "S", "MAE", "CC") if name in reported), None
+    )
     shown = main or next(iter(reported))
     table = _table(f"{shown} by sequence", "sequence", [_plain(result.name) for result in results])
     for name in dict.fromkeys(name for entries in tables for name in entries):

@@ -69,6 +69,15 @@ LOWER_IS_BETTER = frozenset(
 ) | {"J_decay", "F_decay"}
 
 
+BLOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
+    ("DAVIS", ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "O", "T")),
+    ("Papers' protocols", ("MAE", "Fmax", "Fadp_musigma", "F1_pooled", "MAE_pooled")),
+    ("PySODMetrics", ("maxF", "meanF", "adpF", "S", "maxE", "meanE", "adpE", "wF")),
+    ("Fixation style", ("CC", "AUC", "NSS", "sAUC", "KL", "SIM")),
+)
+"""How tables group the results; `*_frames` stand beside the result they belong to."""
+
+
 def select(names: Iterable[str], *, fixation: bool = False) -> tuple[str, ...]:
     """Return the metrics asked for, in the order of the catalogue.
 

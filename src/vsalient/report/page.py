@@ -11,7 +11,7 @@ from vsalient.errors import OutputError
 from vsalient.evaluation.dataset import Evaluation, PredictionResult
 from vsalient.evaluation.layout import Tree
 from vsalient.evaluation.output import notes_of, number_text
-from vsalient.metrics.catalogue import LOWER_IS_BETTER
+from vsalient.metrics.catalogue import BLOCKS, LOWER_IS_BETTER
 from vsalient.report.charts import SERIES, Line, bar_chart, legend, line_chart, spark
 from vsalient.report.gallery import Exhibit, exhibits, ranking_metric
 from vsalient.report.style import SCRIPT, style_sheet
@@ -76,31 +76,27 @@ def _header(evaluation: Evaluation) -> str:
 
 def _summary(evaluation: Evaluation) -> str:
     results = evaluation.predictions
-    names = list(results[0].dataset.results)
-    rows = []
-    for name in names:
-        values = [result.dataset.results[name] for result in results]
-        best = _best(name, values)
-        cells = "".join(
-            f"<td{' class=best' if len(values) > 1 and value == best else ''}>{number_text(value)}</td>"
-            for value in values
-        )
-        arrow = "↓" if name in LOWER_IS_BETTER else "↑"
-        rows.append(f"<tr><td>{escape(name)} {arrow}</td>{cells}</tr>")
+    reported = results[0].dataset.results
     heads = "".join(f"<th>{escape(result.name)}</th>" for result in results)
     notes = "".join(
         f'<p class="note">{escape(f"{result.name}: " if len(results) > 1 else "")}{escape("; ".join(lines))}</p>'
         for result in results
         if (lines := notes_of(result, evaluation))
     )
-    # Long lists of numbers in columns beside each other.
-    columns = 4 if len(results) < 3 else 2
-    size = -(-len(rows) // columns)
     tables = "".join(
-        f'<div class="card"><table><tr><th>metric</th>{heads}</tr>{"".join(rows[at : at + size])}</table></div>'
-        for at in range(0, len(rows), size)
+        f'<div class="card"><h3>{escape(title)}</h3><table><tr><th></th>{heads}</tr>'
+        f"{''.join(_table_row(name, results) for name in present)}</table></div>"
+        for title, names in BLOCKS
+        if (present := [f"{name}{end}" for name in names for end in ("", "_frames") if f"{name}{end}" in reported])
     )
     return f'<h2>Data set</h2><div class="row scroll">{tables}</div>{notes}'
+
+
+def _table_row(name: str, results: Sequence[PredictionResult]) -> str:
+    values = [result.dataset.results[name] for result in results]
+    best = _best(name, values) if len(values) > 1 else None
+    cells = "".join(f"<td{' class=best' if value == best else ''}>{number_text(value)}</td>" for value in values)
+    return f"<tr><td>{escape(name)} {'↓' if name in LOWER_IS_BETTER else '↑'}</td>{cells}</tr>"
 
 
 def _curves(results: Sequence[PredictionResult], labels: Sequence[str]) -> str:
@@ -142,7 +138,7 @@ def _curves(results: Sequence[PredictionResult], labels: Sequence[str]) -> str:
     if not cards:
         return ""
     body = "".join(f'<div class="card"><h3>{escape(title)}</h3>{chart}</div>' for title, chart in cards)
-    return f'<h2>Curves</h2>{legend(labels)}<div class="row">{body}</div>'
+    return f'<h2>Curves</h2>{legend(labels)}<div class="fill charts">{body}</div>'
 
 
 def _precision_recall(result: PredictionResult) -> tuple[list[float], list[float]]:
@@ -193,7 +189,7 @@ def _over_time(results: Sequence[PredictionResult], labels: Sequence[str]) -> st
         chart = spark(lines, title=f"J over the frames of {name}", length=length)
         heading = f'{escape(name or "sequence")} <span class="sub">{" · ".join(mean)}</span>'
         cards.append(f'<div class="card spark"><h3>{heading}</h3>{chart}</div>')
-    return f'<h2>J over time</h2>{legend(labels)}<div class="row">{"".join(cards)}</div>'
+    return f'<h2>J over time</h2>{legend(labels)}<div class="fill">{"".join(cards)}</div>'
 
 
 def _gallery(evaluation: Evaluation, result: PredictionResult, frames: Tree | None, *, several: bool) -> str:

@@ -15,6 +15,8 @@ h3 { font-size:13px; font-weight:600; margin:0 0 6px } p { margin:0 0 8px }
 .card { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:14px 16px; min-width:0 }
 .row { display:flex; flex-wrap:wrap; gap:14px; align-items:flex-start }
 .scroll { overflow-x:auto }
+.fill { display:grid; gap:14px; grid-template-columns:repeat(auto-fill,minmax(250px,1fr)) }
+.charts { grid-template-columns:repeat(auto-fill,minmax(310px,1fr)) } .fill svg { width:100% }
 table { border-collapse:collapse; font-variant-numeric:tabular-nums }
 th, td { padding:4px 12px 4px 0; text-align:right; white-space:nowrap; border-bottom:1px solid var(--grid) }
 th { font-weight:600; color:var(--muted); font-size:12px } th:first-child, td:first-child { text-align:left }
