@@ -2,16 +2,18 @@
 
 import os
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 from vsalient.errors import OptionError, OutputError
 
 if TYPE_CHECKING:
     from vsalient.media import OutputKind
 
+K = TypeVar("K", bound=str)
 
 KINDS: "dict[OutputKind, str]" = {
     "video": "saliency",
@@ -25,15 +27,30 @@ KINDS: "dict[OutputKind, str]" = {
 }
 """What `--write` takes -> how the default name ends: `{stem}_{label}`."""
 FIELDS = ("stem", "model", "kind", "parent", "ext")
-_FILE_ENDINGS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".gif", ".png", ".jpg", ".jpeg", ".m4v")
+_FILE_ENDINGS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".gif", ".png", ".jpg", ".jpeg", ".m4v", ".json", ".csv")
 """An `-o` that ends so means a file, also where no kind can be written to it: that gives the better message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Form:
+    """A kind of output, for verbs that write others than `predict`.
+
+    Attributes:
+        label: how the default name ends, `{stem}_{label}`.
+        suffix: the file ending it has by default, "" for a folder.
+        check: refuses a path that it cannot be written to; need not look at what exists.
+    """
+
+    label: str
+    suffix: str
+    check: Callable[[Path], None]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyTarget(Generic[K]):
     """One output of one input: a kind and the file or folder it goes to."""
 
-    kind: "OutputKind"
+    kind: K
     path: Path
 
     @property
@@ -43,11 +60,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
+class AnyJob(Generic[K]):
     """An input with its outputs."""
 
     source: Path
-    targets: tuple[Target, ...]
+    targets: tuple[AnyTarget[K], ...]
+
+
+Target = AnyTarget["OutputKind"]
+Job = AnyJob["OutputKind"]
 
 
 def parse_kinds(texts: Sequence[str]) -> "tuple[OutputKind, ...]":
@@ -56,11 +77,20 @@ def parse_kinds(texts: Sequence[str]) -> "tuple[OutputKind, ...]":
     Raises:
         OptionError: an unknown kind.
     """
+    return parse_names(texts, KINDS)
+
+
+def parse_names(texts: Sequence[str], known: Mapping[K, object]) -> tuple[K, ...]:
+    """The same, out of the kinds that a verb knows.
+
+    Raises:
+        OptionError: an unknown kind.
+    """
     names = [part.strip() for text in texts for part in text.split(",")]
     for name in names:
-        if name not in KINDS:
-            raise OptionError(f"--write '{name}' is unknown: choose from {', '.join(KINDS)}")
-    return tuple(kind for kind in KINDS if kind in names)
+        if name not in known:
+            raise OptionError(f"--write '{name}' is unknown: choose from {', '.join(known)}")
+    return tuple(kind for kind in known if kind in names)
 
 
 def plan_targets(
@@ -85,13 +115,29 @@ def plan_targets(
         OptionError: a template that cannot be read, a suffix its kind cannot have, or two outputs of one name.
         OutputError: an output would replace an input, or its folder cannot be written to.
     """
-    from vsalient.media import check_output
+    from vsalient.media import suffixes
 
+    forms = {
+        kind: Form(label, next(iter(suffixes(kind)), ""), partial(_check_media, kind)) for kind, label in KINDS.items()
+    }
+    return plan_outputs(sources, kinds, output, model=model, endings=endings, forms=forms)
+
+
+def plan_outputs(
+    sources: Sequence[Path],
+    kinds: Sequence[K],
+    output: str | None,
+    *,
+    model: str,
+    forms: Mapping[K, Form],
+    endings: Mapping[K, str] | None = None,
+) -> list[AnyJob[K]]:
+    """As `plan_targets`, for the kinds of another verb, given their `forms`."""
     template = _template(sources, kinds, output)
-    jobs = [
-        Job(source, tuple(Target(kind, _fill(template, source, kind, model, endings or {})) for kind in kinds))
-        for source in sources
-    ]
+    jobs = []
+    for source in sources:
+        names = {kind: _fill(template, source, kind, model, forms[kind], (endings or {}).get(kind)) for kind in kinds}
+        jobs.append(AnyJob(source, tuple(AnyTarget(kind, path) for kind, path in names.items())))
     taken: dict[Path, Path] = {}
     inputs = {source.resolve(): source for source in sources}
     for job in jobs:
@@ -106,14 +152,11 @@ def plan_targets(
             if place in inputs:
                 raise OutputError(f"{target.path} is an input and would be replaced: choose another -o")
             taken[place] = job.source
-            if target.kind in ("maps", "masks") and target.path.suffix.lower() in _FILE_ENDINGS:
-                raise OptionError(f"{target.kind} are a folder of PNGs, not {target.path}: give -o a folder")
-            # What exists is looked at later: it may have to be skipped.
-            check_output(target.kind, target.path, overwrite=True)
+            forms[target.kind].check(target.path)
     return jobs
 
 
-def keep_wanted(jobs: Sequence[Job], *, overwrite: bool, skip_existing: bool) -> list[Job]:
+def keep_wanted(jobs: Sequence[AnyJob[K]], *, overwrite: bool, skip_existing: bool) -> list[AnyJob[K]]:
     """Leave out targets that exist if they are to be skipped; a job may be left with none.
 
     Raises:
@@ -125,7 +168,17 @@ def keep_wanted(jobs: Sequence[Job], *, overwrite: bool, skip_existing: bool) ->
     if existing and not skip_existing:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise OutputError(f"{existing[0]}{more} exists: give --overwrite, --skip-existing or another -o")
-    return [Job(job.source, tuple(target for target in job.targets if not target.exists)) for job in jobs]
+    return [AnyJob(job.source, tuple(target for target in job.targets if not target.exists)) for job in jobs]
+
+
+def check_folder(kind: str, path: Path) -> None:
+    """Refuse the name of a file for a folder of PNGs.
+
+    Raises:
+        OptionError: it has the ending of a video or a picture.
+    """
+    if path.suffix.lower() in _FILE_ENDINGS:
+        raise OptionError(f"{kind} are a folder of PNGs, not {path}: give -o a folder")
 
 
 def stem_of(source: Path) -> str:
@@ -134,7 +187,16 @@ def stem_of(source: Path) -> str:
     return source.name if source.is_dir() else source.stem
 
 
-def _template(sources: Sequence[Path], kinds: "Sequence[OutputKind]", output: str | None) -> str:
+def _check_media(kind: "OutputKind", path: Path) -> None:
+    from vsalient.media import check_output
+
+    if kind in ("maps", "masks"):
+        check_folder(kind, path)
+    # What exists is looked at later: it may have to be skipped.
+    check_output(kind, path, overwrite=True)
+
+
+def _template(sources: Sequence[Path], kinds: Sequence[str], output: str | None) -> str:
     default = "{stem}_{label}{suffix}"
     if output is None:
         return default
@@ -163,17 +225,15 @@ def _escape(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _fill(template: str, source: Path, kind: "OutputKind", model: str, endings: "Mapping[OutputKind, str]") -> Path:
-    from vsalient.media import suffixes
-
-    suffix = endings.get(kind, next(iter(suffixes(kind)), ""))
+def _fill(template: str, source: Path, kind: str, model: str, form: Form, ending: str | None) -> Path:
+    suffix = form.suffix if ending is None else ending
     text = template.format(
         stem=stem_of(source),
         model=model,
         kind=kind,
         parent=str(source.parent),
         ext=suffix[1:],
-        label=KINDS[kind],
+        label=form.label,
         suffix=suffix,
     )
     # A folder has no ending: "{stem}_{kind}.{ext}" must not leave a dot behind.
