@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "procedure": BASE | STAGES,
     "pipeline": BASE | STAGES | {"engine", "procedure", "workers"},
     "training": BASE | STAGES | {"engine", "devices", "procedure", "pipeline", "workers"},
-    "evaluation": BASE | STAGES | {"engine", "devices", "procedure", "pipeline", "workers"},
+    "evaluation": BASE | STAGES | {"engine", "devices", "procedure", "pipeline", "workers", "api"},
+    "report": BASE | {"metrics", "evaluation"},
     "api": BASE | STAGES | {"engine", "devices", "procedure", "pipeline"},
 }
 """Part of the package -> the other parts it may import; `cli` and the package itself may import all."""
