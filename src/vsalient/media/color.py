@@ -5,34 +5,36 @@ from typing import Any
 import cv2
 import numpy as np
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from vsalient.types import Pixels
 
+# swscale's numbers of the matrices (SWS_CS_*).
+_BT709, _FCC, _BT601, _SMPTE240M, _BT2020 = 1, 4, 5, 7, 9
 # AVColorSpace number -> (swscale's matrix, our name). 2 is "unspecified": see `matrix_of`.
 _MATRICES = {
-    1: (Colorspace.ITU709, "bt709"),
-    4: (Colorspace.FCC, "bt601"),
-    5: (Colorspace.ITU601, "bt601"),
-    6: (Colorspace.ITU601, "bt601"),
-    7: (Colorspace.SMPTE240M, "bt709"),
-    9: (Colorspace.BT2020, "bt2020"),
-    10: (Colorspace.BT2020, "bt2020"),
+    1: (_BT709, "bt709"),
+    4: (_FCC, "bt601"),
+    5: (_BT601, "bt601"),
+    6: (_BT601, "bt601"),
+    7: (_SMPTE240M, "bt709"),
+    9: (_BT2020, "bt2020"),
+    10: (_BT2020, "bt2020"),
 }
 HD_WIDTH, HD_HEIGHT = 1280, 720
 """Untagged pictures at least this wide or high are BT.709, smaller ones BT.601."""
 
 
-def matrix_of(frame: VideoFrame) -> tuple[Colorspace, str]:
+def matrix_of(frame: VideoFrame) -> tuple[int, str]:
     """The YCbCr matrix of `frame` as (swscale's number, "bt601" | "bt709" | "bt2020" | "rgb")."""
     if frame.format.is_rgb or frame.format.has_palette:
-        return Colorspace.DEFAULT, "rgb"
+        return _BT601, "rgb"
     if frame.colorspace in _MATRICES:
         return _MATRICES[frame.colorspace]
     if frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT:
-        return Colorspace.ITU709, "bt709"
-    return Colorspace.ITU601, "bt601"
+        return _BT709, "bt709"
+    return _BT601, "bt601"
 
 
 def is_full_range(frame: VideoFrame) -> bool:

@@ -188,6 +188,7 @@ class ImageSource(Source):
         try:
             yield from self._frames
         except _PILLOW_ERRORS as error:
+            self.cut_short = True
             log.warning("%s ends early (%s). What is there was read.", self._path, error)
 
     def close(self) -> None:

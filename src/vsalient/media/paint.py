@@ -63,9 +63,12 @@ class Tint:
             result[:, :, channel] = cv2.convertScaleAbs(cv2.scaleAdd(cover, float(value), mixed))
         if self._contour:
             inside = (saliency >= 0.5).astype(np.uint8)
-            lines, _ = cv2.findContours(inside, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             thickness = max(1, round(min(pixels.shape[:2]) / 240))
-            cv2.drawContours(result, lines, -1, self._line, thickness, cv2.LINE_AA)
+            # An object that leaves the picture goes on outside: no line along the picture's own border.
+            beyond = thickness + 1
+            around = cv2.copyMakeBorder(inside, beyond, beyond, beyond, beyond, cv2.BORDER_REPLICATE)
+            lines, _ = cv2.findContours(around, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+            cv2.drawContours(result, lines, -1, self._line, thickness, cv2.LINE_AA, offset=(-beyond, -beyond))
         return result
 
 

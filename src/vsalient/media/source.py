@@ -16,10 +16,12 @@ class Source(ABC):
     Attributes:
         info: what the source says of itself.
         corrupt_frames: damaged pictures delivered so far (see `Frame.corrupt`).
+        cut_short: the file ended before its end; known once all frames were delivered.
     """
 
     info: VideoInfo
     corrupt_frames: int = 0
+    cut_short: bool = False
 
     @abstractmethod
     def __iter__(self) -> Iterator[Frame]:

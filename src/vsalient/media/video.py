@@ -167,6 +167,7 @@ class VideoSource(Source):
         promised = self.info.duration if self._end is None and not self.info.has_audio else None
         reached = last.time + (1 / float(self.info.rate) if self.info.rate else 0.0)
         if self._decoder.cut_short or (promised is not None and reached < promised * 0.95 - 0.1):
+            self.cut_short = True
             log.warning(
                 "%s ends early, at %.2f s: the file was cut short. What is there was read.", self._path, reached
             )
