@@ -6,15 +6,8 @@ import torch
 from torch import nn
 
 from vsalient.engine import Engine
-from vsalient.models.lite import (
-    VARIANTS,
-    ClipAttention,
-    EfficientNetLite,
-    Lite3DC,
-    MotionCue,
-    convert_encoder,
-    local_correlation,
-)
+from vsalient.models.lite import ClipAttention, Lite3DC, MotionCue, local_correlation
+from vsalient.models.lite_encoder import VARIANTS, EfficientNetLite, convert_encoder
 from vsalient.training.losses import deep_supervision
 
 SMALL = {"channels": (16, 16, 8, 8, 8), "motion": 8, "match": 8}
