@@ -91,11 +91,13 @@ def _is_foreign(state: "Mapping[str, Tensor]", network: "nn.Module") -> bool:
 def require_fit(network: "nn.Module", state: "Mapping[str, Tensor]", complaint: str) -> None:
     """Check that a state dict has the network's keys and shapes, no more and no less.
 
+    Batch norm's `num_batches_tracked` may be absent: it only counts training steps, and exported weights leave it out.
+
     Raises:
         CheckpointError: begins with `complaint`, then counts and names the keys at fault.
     """
     expected = network.state_dict()
-    missing = [key for key in expected if key not in state]
+    missing = [key for key in expected if key not in state and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in state if key not in expected]
     shaped = [
         f"{key} {tuple(state[key].shape)} instead of {tuple(tensor.shape)}"

@@ -1,8 +1,10 @@
-"""`vsalient train RECIPE --data ...`: run a recipe, or look at what it would do."""
+"""`vsalient train RECIPE --data ...`: run a recipe, or look at what it would do; and the verbs around training."""
 
 import dataclasses
+import importlib
 import json
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +17,33 @@ if TYPE_CHECKING:
     from vsalient.training.recipe import Recipe
     from vsalient.training.sources import PairSource
 
+VERBS = {
+    "export": ("vsalient.cli.export", "Make a model of a finished run: safetensors, registry entry, model card."),
+}
+"""Verb below `train` -> (module that defines a click command named `command`, one line for the help)."""
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+
+class TrainCommand(click.Command):
+    """A command that takes a recipe, and hands over to a verb where one of `VERBS` stands in the recipe's place."""
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
+    ) -> click.Context:
+        """Parse the arguments of this command, or of the verb that they begin with."""
+        if args and args[0] in VERBS:
+            command = importlib.import_module(VERBS[args[0]][0]).command
+            assert isinstance(command, click.Command)
+            return command.make_context(f"{info_name} {args[0]}", args[1:], parent=parent)
+        return super().make_context(info_name, args, parent=parent, **extra)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, then the verbs."""
+        super().format_options(ctx, formatter)
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+
+
+@click.command(cls=TrainCommand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.argument("recipe", required=False)
 @click.option(
     "--data",
@@ -61,13 +88,14 @@ def command(
 ) -> None:
     """Train a network from RECIPE: a built-in name or a TOML file.
 
-    A run leaves its weights, a checkpoint to resume from and log.csv in OUT/NAME. Several processes or GPUs:
+    A run leaves its weights, a checkpoint to resume from, log.csv and run.json in OUT/NAME. Several processes or GPUs:
     torchrun --nproc-per-node N -m vsalient train RECIPE --data ...
 
     \b
     vsalient train --list
     vsalient train 3dc-lite --data DUTS-TR --data DAVIS
     vsalient train 3dc-lite-video --data DAVIS --dry-run
+    vsalient train export runs/3dc-lite-video --out mine
     """
     from vsalient.training.recipe import built_in, load_recipe
 
@@ -138,8 +166,10 @@ def _run_stage(
     from rich.progress import Progress as Bar
 
     from vsalient.training.loop import Trainer
+    from vsalient.training.runs import Record, describe_data, describe_hardware, read_record, write_record
 
-    trainer = Trainer(stage, sources, out / stage.name, device=device, workers=workers, resume=resume, init=init)
+    folder = out / stage.name
+    trainer = Trainer(stage, sources, folder, device=device, workers=workers, resume=resume, init=init)
     console = Console(stderr=True, quiet=quiet or trainer.rank != 0)
     console.print(
         f"{stage.name}: {sum(p.numel() for p in trainer.network.parameters()) / 1e6:.2f} M parameters on {device} "
@@ -157,7 +187,22 @@ def _run_stage(
                 scores = progress.scores
                 console.print(f"{stage.name} step {progress.step}: J {scores.jaccard:.4f}, MAE {scores.mae:.4f}")
 
-        return trainer.run(report), trainer
+        before = read_record(folder) if trainer.step else None
+        record = Record(
+            data=describe_data([source.select(drop=stage.held_out) for source in sources]),
+            init=before.init if before else init or stage.init,
+            hardware=describe_hardware(trainer.device, trainer.world),
+            seconds=before.seconds if before else 0.0,
+        )
+        begun = time.monotonic()
+        if trainer.rank == 0:
+            write_record(folder, stage, record)
+        try:
+            return trainer.run(report), trainer
+        finally:
+            if trainer.rank == 0:
+                spent = round(record.seconds + time.monotonic() - begun, 1)
+                write_record(folder, stage, dataclasses.replace(record, seconds=spent))
 
 
 def _dry_run(stages: "list[Recipe]", sources: "list[PairSource]", out: Path, as_json: bool) -> None:

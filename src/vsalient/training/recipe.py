@@ -153,6 +153,17 @@ def to_dict(recipe: Recipe) -> dict[str, Any]:
     return dataclasses.asdict(recipe)
 
 
+def recipe_from_dict(table: Mapping[str, Any], where: str) -> Recipe:
+    """The recipe that `to_dict` gave; `where` it was kept is named in errors.
+
+    Raises:
+        DataError: a key or value that does not fit, as from another version.
+    """
+    recipe: Recipe = _build(Recipe, table, where)
+    _check(recipe, where)
+    return recipe
+
+
 def _override(table: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
