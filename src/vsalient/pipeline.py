@@ -26,8 +26,9 @@ from vsalient.workers import Ahead, Sink
 if TYPE_CHECKING:
     from torch import Tensor
 
-STAGES = ("decode", "model", "finish", "encode")
-"""Reading and resizing; the network; bringing maps to the frame's size; writing."""
+STAGES = ("decode", "priors", "model", "finish", "encode")
+"""Reading and resizing; optical flow for networks that need it; the network; bringing maps to the frame's size;
+writing."""
 QUEUE_BYTES = 48 << 20
 """What the frames waiting in one queue may weigh; at least two frames wait, at most sixteen."""
 
@@ -83,7 +84,7 @@ class Report:
 
     @property
     def stages(self) -> dict[str, float]:
-        """Busy seconds by stage: decode, model, finish, encode; of several outputs the busiest counts."""
+        """Busy seconds by stage, see `STAGES`; of several outputs the busiest counts."""
         with self._lock:
             busy = dict(self._busy)
         longest: dict[str, float] = {}
@@ -274,8 +275,11 @@ def _prepare(
                 f"{geometry.source[1]}x{geometry.source[0]}: all must have one size"
             )
         waiting[frame.index] = frame
+        known: list[tuple[int, dict[str, SaliencyArray]]] = [(frame.index, {})]
+        if stream is not None:
+            with report.busy("priors"):
+                known = stream.push(frame)
         with report.busy("decode"):
-            known = [(frame.index, {})] if stream is None else stream.push(frame)
             ready = [_input(waiting.pop(index), maps, geometry) for index, maps in known]
         yield from ready
         with report.busy("decode"):

@@ -4,12 +4,16 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from vsalient.errors import InputError, OptionError, VsalientError
 from vsalient.types import VideoInfo
+
+if TYPE_CHECKING:
+    from vsalient.api import Model
+    from vsalient.cli.progress import Narrator
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 DEVICE_HELP = "auto takes CUDA, else Apple's MPS, else the CPU. A device that is not there is an error."
@@ -169,18 +173,22 @@ class Outcome:
         written: kind of output -> path.
         summary: figures for the JSON summary.
         skipped: everything existed already.
-        error: why it failed, in one line; None when it did not.
+        partial: the source was cut short; the outputs hold the frames that there are, and `error` says so.
+        error: what is wrong, in one line; None when nothing is.
     """
 
     source: str
     written: dict[str, Path] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
+    partial: bool = False
     error: str | None = None
 
     @property
     def state(self) -> str:
-        """One word: done, skipped or failed."""
+        """One word: done, skipped, partial or failed."""
+        if self.partial:
+            return "partial"
         return "failed" if self.error is not None else "skipped" if self.skipped else "done"
 
 
@@ -249,3 +257,34 @@ def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> 
         return None
     seconds = min(info.duration, info.duration if end is None else end) - (start or 0.0)
     return max(1, round(seconds * info.rate))
+
+
+def load_with_progress(
+    narrator: "Narrator", model: str, weights: Path | None, device: str, dtype: Any, *, exact: bool, offline: bool
+) -> "Model":
+    """Load a model, showing the transfer of its weights when they must be fetched.
+
+    Raises:
+        VsalientError: as `vsalient.api.load_model`.
+    """
+    from vsalient.api import load_model
+    from vsalient.cli.transfer import TransferProgress
+
+    with TransferProgress(quiet=narrator.quiet) as progress:
+        return load_model(
+            model, weights=weights, device=device, dtype=dtype, exact=exact, offline=offline, progress=progress
+        )
+
+
+def input_records(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """What became of each input, for a JSON summary."""
+    return [
+        {
+            "input": outcome.source,
+            "state": outcome.state,
+            "outputs": {kind: str(path) for kind, path in outcome.written.items()},
+            **outcome.summary,
+            "error": outcome.error,
+        }
+        for outcome in outcomes
+    ]

@@ -17,15 +17,16 @@ K = TypeVar("K", bound=str)
 
 KINDS: "dict[OutputKind, str]" = {
     "video": "saliency",
-    "maps": "maps",
-    "masks": "masks",
     "mask-video": "mask",
     "overlay": "overlay",
     "heatmap": "heatmap",
     "alpha": "alpha",
     "foreground": "foreground",
+    "maps": "maps",
+    "masks": "masks",
 }
-"""What `--write` takes -> how the default name ends: `{stem}_{label}`."""
+"""What `--write` takes -> how the default name ends: `{stem}_{label}`. Folders stand last and so are finished last:
+finishing a video can still fail, when its encoder gives up what it held back."""
 FIELDS = ("stem", "model", "kind", "parent", "ext")
 _FILE_ENDINGS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".gif", ".png", ".jpg", ".jpeg", ".m4v", ".json", ".csv")
 """An `-o` that ends so means a file, also where no kind can be written to it: that gives the better message."""

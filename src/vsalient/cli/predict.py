@@ -23,6 +23,8 @@ from vsalient.cli.common import (
     clip_options,
     expected_frames,
     find_inputs,
+    input_records,
+    load_with_progress,
     model_options,
     option,
     options,
@@ -169,7 +171,7 @@ def command(
         narrator=narrator,
         procedure=procedure,
         looks=looks,
-        load=lambda: _load(narrator, model, weights, device, dtype, exact=exact, offline=offline),
+        load=lambda: load_with_progress(narrator, model, weights, device, dtype, exact=exact, offline=offline),
         span=(start, end, rate),
         print_paths=not as_json,
     )
@@ -182,8 +184,7 @@ def command(
         click.echo(json.dumps(_summary(worker, procedure, outcomes, time.perf_counter() - began), indent=2))
     if failure is not None:
         raise failure
-    if len(outcomes) > 1:
-        narrator.table(outcomes)
+    narrator.table(outcomes)
     return int(any(outcome.error is not None for outcome in outcomes))
 
 
@@ -202,18 +203,6 @@ def _check_color(text: str) -> tuple[int, int, int]:
     except ValueError:
         raise OptionError(f"--background-color '{text}' is no colour: give a name such as white, or #rrggbb") from None
     return red, green, blue
-
-
-def _load(
-    narrator: "Narrator", model: str, weights: Path | None, device: str, dtype: Any, *, exact: bool, offline: bool
-) -> "Model":
-    from vsalient.api import load_model
-    from vsalient.cli.transfer import TransferProgress
-
-    with TransferProgress(quiet=narrator.quiet) as progress:
-        return load_model(
-            model, weights=weights, device=device, dtype=dtype, exact=exact, offline=offline, progress=progress
-        )
 
 
 @dataclass
@@ -249,6 +238,9 @@ class _Worker:
                 report = model.write(
                     source, self.procedure, outputs, on_map=lambda frame, report: bar.advance(report.frames)
                 )
+            if source.cut_short:
+                outcome.partial = True
+                outcome.error = "the file was cut short: the outputs hold the frames that are there"
         self.narrator.summary(str(job.source), report)
         outcome.summary = report.figures()
         if self.print_paths:
@@ -305,15 +297,6 @@ def _summary(worker: _Worker, procedure: Procedure, outcomes: Sequence[Outcome],
         "procedure": asdict(procedure),
         "threshold": worker.looks.threshold,
         "seconds": round(seconds, 3),
-        "inputs": [
-            {
-                "input": outcome.source,
-                "state": outcome.state,
-                "outputs": {kind: str(path) for kind, path in outcome.written.items()},
-                **outcome.summary,
-                "error": outcome.error,
-            }
-            for outcome in outcomes
-        ],
+        "inputs": input_records(outcomes),
         "failed": sum(outcome.error is not None for outcome in outcomes),
     }

@@ -6,7 +6,6 @@ from types import TracebackType
 from typing import Self
 
 from rich.console import Console
-from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -24,6 +23,7 @@ from vsalient.pipeline import Report
 
 BOTTLENECKS = {
     "decode": "reading the video",
+    "priors": "computing optical flow",
     "model": "the network",
     "finish": "bringing the maps to size",
     "encode": "writing the outputs",
@@ -39,6 +39,19 @@ class RateColumn(ProgressColumn):
         return Text("–– frames/s" if speed is None else f"{speed:.1f} frames/s")
 
 
+class _Lines(logging.Handler):
+    """The library's log, a line a record, above a bar that may be running."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one record."""
+        prefix = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
+        self._console.print(prefix + " ".join(record.getMessage().split()), markup=False)
+
+
 class Narrator:
     """Speaks on stderr: bars on a terminal, plain lines elsewhere, nothing when quiet."""
 
@@ -50,9 +63,7 @@ class Narrator:
         level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
         logger = logging.getLogger("vsalient")
         logger.setLevel(level)
-        logger.handlers = [
-            RichHandler(console=self.console, show_time=False, show_path=False, show_level=not quiet, markup=False)
-        ]
+        logger.handlers = [_Lines(self.console)]
 
     def say(self, text: str) -> None:
         """One line, unless quiet."""
@@ -79,15 +90,15 @@ class Narrator:
         self.say(f"{name}: {report.frames} frames in {report.seconds:.1f} s, {rate:.1f} frames/s")
         times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stages.items())
         self.say(f"  busy: {times}; the bottleneck is {BOTTLENECKS.get(report.bottleneck, 'unknown')}")
-        if report.corrupt_frames:
-            self.say(f"  {report.corrupt_frames} of the {report.frames} frames were damaged in the source")
 
     def table(self, outcomes: Sequence[Outcome]) -> None:
-        """One row an input: what became of it."""
+        """One row an input: what became of it. One input alone needs none; whoever wants quiet is told of errors."""
         if self.quiet:
             for outcome in outcomes:
                 if outcome.error is not None:
                     self.console.print(f"Error: {outcome.source}: {outcome.error}", markup=False)
+            return
+        if len(outcomes) < 2:
             return
         if not self.console.is_terminal:
             for outcome in outcomes:
@@ -95,7 +106,7 @@ class Narrator:
         else:
             table = Table("input", "result", "", box=None, pad_edge=False)
             for outcome in outcomes:
-                style = {"failed": "red", "skipped": "dim"}.get(outcome.state, "green")
+                style = {"failed": "red", "partial": "yellow", "skipped": "dim"}.get(outcome.state, "green")
                 table.add_row(Text(outcome.source), Text(outcome.state, style), Text(outcome.error or ""))
             self.console.print(table)
         failures = sum(outcome.error is not None for outcome in outcomes)
