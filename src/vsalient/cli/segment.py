@@ -1,0 +1,307 @@
+"""`vsalient segment`: videos or saliency maps in, object masks out."""
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+from click.core import ParameterSource
+
+from vsalient import __version__
+from vsalient.cli.common import (
+    GroupedCommand,
+    Outcome,
+    batch_options,
+    check_batch_options,
+    check_engine_options,
+    check_times,
+    clip_options,
+    find_inputs,
+    input_records,
+    load_with_progress,
+    model_options,
+    option,
+    options,
+    range_options,
+    run_batch,
+)
+from vsalient.errors import OptionError
+
+if TYPE_CHECKING:
+    from vsalient.cli.segment_outputs import SegmentKind
+    from vsalient.cli.segment_work import Steps, Worker
+    from vsalient.segment.thresholds import Threshold
+
+EPILOG = """\b
+Examples:
+  vsalient segment holiday.mp4
+      masks as PNGs in holiday_masks/, by the default model
+  vsalient segment DAVIS/JPEGImages/480p -w masks --mask-style palette -o 'masks/{stem}'
+      a DAVIS tree: masks/bear/00000.png, masks/bus/00000.png, ...
+  vsalient segment holiday.mp4 --refine boundary --min-area 0.1% --fill-holes --largest 1
+      cleaner masks of the one main object
+  vsalient segment holiday.mp4 --maps holiday_maps/ --threshold hysteresis:0.3,0.7 -w contours,json
+      from maps that predict wrote, without running a model again
+  vsalient segment --maps holiday_saliency.mp4 -w coco --instances
+      no frames needed where no step looks at colours
+"""
+KINDS = ("masks", "mask-video", "contours", "cutout", "alpha", "coco", "csv", "json")
+IN_COLOUR = {"contours", "cutout", "alpha"}
+REFINEMENTS = ("none", "boundary", "crf")
+
+_mask_options = options(
+    option("Masks", "--threshold", metavar="HOW",
+           help="adaptive (mean + standard deviation of each map), otsu, fixed:0.5, hysteresis:LOW,HIGH over space "
+                "and time, or max-f:GROUND_TRUTH for analysis.  [default: adaptive; the paper's with --protocol "
+                "paper]"),
+    option("Masks", "--threshold-scope", type=click.Choice(["frame", "clip"]), default="frame", show_default=True,
+           help="Whether adaptive takes its statistics from one map or from all maps of a clip."),
+    option("Masks", "--refine", multiple=True, metavar="none|boundary|crf",
+           help="boundary snaps masks to superpixels of a contour map, crf sharpens maps with a dense CRF; both may be "
+                "given.  [default: none, or what belongs to the model]"),
+    option("Masks", "--tau", type=float, metavar="LEVEL",
+           help="Contour level of --refine boundary: higher gives larger superpixels.  [default: 0.15]"),
+    option("Masks", "--median", type=int, default=1, metavar="FRAMES",
+           help="Let each pixel take what it is in most of so many frames around, against flicker."),
+    option("Masks", "--min-area", default="0", metavar="PIXELS|P%", help="Remove parts that are smaller."),
+    option("Masks", "--fill-holes", is_flag=True, help="Fill holes."),
+    option("Masks", "--largest", type=int, metavar="N", help="Keep only the N largest parts of each frame."),
+    option("Masks", "--instances", is_flag=True,
+           help="Split masks into objects whose numbers last over time (palette masks, coco, csv, json)."),
+)  # fmt: skip
+_output_options = options(
+    option("Output", "-o", "--output", metavar="PATH",
+           help="A folder, a file, or a template with {stem}, {model}, {kind}, {ext} and {parent} (the input's "
+                "folder).  [default: the current folder]"),
+    option("Output", "-w", "--write", "kinds", multiple=True, default=("masks",), metavar="KIND[,KIND...]",
+           help=f"What to write, one or several of: {', '.join(KINDS)}.  [default: masks]"),
+    option("Output", "--mask-style", type=click.Choice(["gray", "palette"]),
+           help="Mask PNGs of 0 and 255, or DAVIS's palette with 0 and 1.  [default: gray; palette with --instances "
+                "or --protocol paper]"),
+    option("Output", "--alpha-format", type=click.Choice(["webm", "prores"]), default="webm", show_default=True,
+           help="Transparent video as VP9 in .webm, or ProRes 4444 in .mov for editing."),
+    option("Output", "--no-audio", is_flag=True, help="Leave the sound out of contours and alpha."),
+)  # fmt: skip
+_maps_option = option(
+    "Input", "--maps", multiple=True, metavar="FOLDER|VIDEO",
+    help="Use these maps instead of running a model: PNGs or a gray video, for several inputs a folder that has them "
+         "under the inputs' names. Without INPUT, any number of them are the inputs.",
+)  # fmt: skip
+
+
+@click.command(
+    cls=GroupedCommand,
+    epilog=EPILOG,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+@click.argument("inputs", nargs=-1, metavar="[INPUT...]")
+@_mask_options
+@_output_options
+@batch_options
+@_maps_option
+@range_options
+@model_options
+@clip_options
+@click.pass_context
+def command(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    maps: tuple[str, ...],
+    threshold: str | None,
+    threshold_scope: Literal["frame", "clip"],
+    refine: tuple[str, ...],
+    tau: float | None,
+    median: int,
+    min_area: str,
+    fill_holes: bool,
+    largest: int | None,
+    instances: bool,
+    output: str | None,
+    kinds: tuple[str, ...],
+    mask_style: Literal["gray", "palette"] | None,
+    alpha_format: str,
+    no_audio: bool,
+    overwrite: bool,
+    skip_existing: bool,
+    keep_going: bool,
+    as_json: bool,
+    quiet: bool,
+    verbose: bool,
+    model: str,
+    weights: Path | None,
+    device: str,
+    dtype: str,
+    exact: bool,
+    offline: bool,
+    clip_length: int | None,
+    overlap: int | None,
+    tail: Any,
+    resolution: str | None,
+    protocol: Any,
+    start: float | None,
+    end: float | None,
+    rate: float | None,
+) -> int:
+    """Turn videos, or saliency maps made earlier, into object masks.
+
+    INPUT is a video, a folder of frames, a folder of videos, a glob, or - for a list of paths on stdin.
+    """
+    check_batch_options(overwrite, skip_existing, quiet, verbose)
+    check_engine_options(device, dtype, exact)
+    check_times(start, end, rate)
+    # What can be slow to import comes after the help and the cheapest checks.
+    from vsalient.checkpoints import find_entry
+    from vsalient.cli.naming import keep_wanted, parse_names, plan_outputs
+    from vsalient.cli.segment_outputs import FORMS, Looks
+    from vsalient.cli.segment_work import Worker, pair_maps
+    from vsalient.procedure import plan_procedure
+
+    wanted = parse_names(kinds, FORMS)
+    refinements = _check_refinements(refine, tau)
+    if not inputs and not maps:
+        raise click.UsageError("Give INPUT..., or --maps with maps made earlier.")
+    if maps:
+        _check_maps(ctx, inputs, maps, {*wanted} & IN_COLOUR, refinements, start, end)
+    entry = find_entry(model)
+    procedure = plan_procedure(
+        entry, protocol=protocol, clip_length=clip_length, overlap=overlap, tail=tail, resolution=resolution
+    )
+    if refine:  # what the user says of refinement replaces what belongs to the model
+        procedure = replace(procedure, postprocess=None)
+    parsed = _threshold(
+        threshold or procedure.threshold, threshold_scope, clip_length if maps else procedure.clip_length
+    )
+    cleanup = _cleanup(median, min_area, fill_holes, largest)
+    style = mask_style or ("palette" if instances or protocol == "paper" else "gray")
+    if instances and style == "gray" and "masks" in wanted:
+        raise OptionError("gray masks cannot hold object numbers: leave out --mask-style gray or --instances")
+    looks = Looks(style, instances, not no_audio, overwrite, (start, end))
+    steps = _steps(parsed, refinements, tau, cleanup, instances)
+
+    sources, failed = find_inputs(inputs or maps, keep_going=keep_going)
+    made = None
+    if maps:
+        made = pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
+    endings: dict[SegmentKind, str] = {"alpha": ".mov" if alpha_format == "prores" else ".webm"}
+    planned = plan_outputs(
+        sources,
+        wanted,
+        output,
+        model="maps" if maps else entry.name,
+        endings=endings,
+        forms=FORMS,
+    )
+    jobs = keep_wanted(planned, overwrite=overwrite, skip_existing=skip_existing)
+    from vsalient.cli.progress import Narrator
+
+    narrator = Narrator(quiet=quiet, verbose=verbose)
+    worker = Worker(
+        narrator=narrator,
+        steps=steps,
+        looks=looks,
+        procedure=procedure,
+        load=lambda: load_with_progress(narrator, model, weights, device, dtype, exact=exact, offline=offline),
+        maps=made,
+        span=(start, end, rate),
+        print_paths=not as_json,
+    )
+    by_source = {job.source: job for job in jobs}
+    began = time.perf_counter()
+    outcomes, failure = run_batch(
+        list(by_source), lambda source: worker.work(by_source[source]), keep_going=keep_going, failed=failed
+    )
+    if as_json:
+        settings = {"threshold": parsed.spec, "refine": refinements, **asdict(cleanup), "instances": instances}
+        click.echo(json.dumps(_summary(worker, settings, outcomes, time.perf_counter() - began), indent=2))
+    if failure is not None:
+        raise failure
+    narrator.table(outcomes)
+    return int(any(outcome.error is not None for outcome in outcomes))
+
+
+def _check_refinements(texts: Sequence[str], tau: float | None) -> list[str]:
+    names = [part.strip() for text in texts for part in text.split(",")]
+    for name in names:
+        if name not in REFINEMENTS:
+            raise OptionError(f"--refine '{name}' is unknown: choose from {', '.join(REFINEMENTS)}")
+    if "none" in names and len(set(names)) > 1:
+        raise OptionError("--refine none contradicts the others: leave it out")
+    if tau is not None and "boundary" not in names:
+        raise OptionError(f"--tau {tau:g} is for --refine boundary: give both, or leave it out")
+    return [name for name in REFINEMENTS[1:] if name in names]
+
+
+def _check_maps(
+    ctx: click.Context,
+    inputs: Sequence[str],
+    maps: Sequence[str],
+    in_colour: set[Any],
+    refinements: Sequence[str],
+    start: float | None,
+    end: float | None,
+) -> None:
+    for name in ("model", "weights"):
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise OptionError(f"--maps takes the place of a model: leave out --{name} or --maps")
+    if start is not None or end is not None:
+        raise OptionError("--start and --end do not go with --maps: give the maps and frames of the part you want")
+    if inputs and len(maps) > 1:
+        raise OptionError(
+            f"{len(maps)} --maps are too many beside INPUT: give one folder that has the maps of all inputs"
+        )
+    colourful = [f"--refine {name}" for name in refinements] + [f"-w {kind}" for kind in sorted(in_colour)]
+    if colourful and not inputs:
+        raise OptionError(f"{colourful[0]} needs the frames: give them as INPUT beside --maps")
+
+
+def _threshold(text: str, scope: Literal["frame", "clip"], clip_length: int | None) -> "Threshold":
+    from vsalient.segment.thresholds import parse_threshold
+
+    return parse_threshold(text, scope=scope, clip_length=4 if clip_length is None else clip_length)
+
+
+def _cleanup(median: int, min_area: str, fill_holes: bool, largest: int | None) -> Any:
+    from vsalient.segment.segmenter import Cleanup
+
+    number, percent, rest = min_area.strip().partition("%")
+    try:
+        area = float(number) / 100 if percent else float(int(number))
+    except ValueError:
+        area = -1.0
+    if rest or area < 0 or (percent and not area < 1):
+        raise OptionError(f"--min-area '{min_area}' is neither pixels nor a percentage: give for example 200 or 0.1%")
+    return Cleanup(median=median, min_area=area, fill=fill_holes, largest=largest)
+
+
+def _steps(
+    threshold: "Threshold", refinements: Sequence[str], tau: float | None, cleanup: Any, instances: bool
+) -> "Steps":
+    from vsalient.cli.segment_work import Steps
+    from vsalient.segment.boundary import TAU, BoundarySnap
+    from vsalient.segment.crf import DenseCrf
+
+    return Steps(
+        threshold=threshold,
+        refine_map=DenseCrf() if "crf" in refinements else None,
+        refine_mask=BoundarySnap(tau=TAU if tau is None else tau) if "boundary" in refinements else None,
+        cleanup=cleanup,
+        instances=instances,
+    )
+
+
+def _summary(worker: "Worker", settings: dict[str, Any], outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
+    model = worker.model
+    return {
+        "version": __version__,
+        "model": model.name if model else None,
+        "engine": model.description if model else None,
+        "procedure": asdict(worker.procedure) if worker.maps is None else None,
+        **settings,
+        "seconds": round(seconds, 3),
+        "inputs": input_records(outcomes),
+        "failed": sum(outcome.error is not None for outcome in outcomes),
+    }
