@@ -150,6 +150,15 @@ def test_sound_is_encoded_anew_where_it_does_not_fit(tmp_path: Path, vfr: Path) 
     assert abs(samples / 48000 - 0.5) < 0.1
 
 
+def test_sound_that_mp4_does_not_know(tmp_path: Path) -> None:
+    source = write_video(tmp_path / "s.wmv", PICTURES, codec="wmv2", audio_seconds=0.5, audio_codec="wmav2")
+    convert("overlay", source, tmp_path / "o.mp4")
+    with av.open(str(tmp_path / "o.mp4")) as container:
+        stream = container.streams.audio[0]
+        assert stream.codec_context.name == "aac"
+        assert abs(sum(frame.samples for frame in container.decode(stream)) / 48000 - 0.5) < 0.1
+
+
 def test_a_cut_source_starts_at_zero_with_its_sound(tmp_path: Path) -> None:
     source = write_video(tmp_path / "s.mp4", [ramp(i) for i in range(25)], options={"g": "5"}, audio_seconds=1.0)
     with open_source(source, start=0.4, end=0.8) as video:

@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 # What to encode to where the source's codec does not fit.
 _FALLBACK = {".webm": "libopus", ".mkv": "libopus", ".mp4": "aac", ".mov": "aac"}
+_RATE = 48000  # of what is encoded anew; surround becomes stereo then
 _WEBM_CODECS = {"opus", "vorbis"}
 
 
@@ -27,24 +28,28 @@ class _Track:
         self.source = source
         name = source.codec_context.name
         self._encoder: AudioStream | None = None
+        self._last: int | None = None
         try:
             if suffix == ".webm" and name not in _WEBM_CODECS:
                 raise ValueError(name)
             self._copy = output.add_stream_from_template(source)
         except (ValueError, av.FFmpegError):
-            rate = 48000 if _FALLBACK[suffix] == "libopus" else source.codec_context.sample_rate
-            encoder = output.add_stream(_FALLBACK[suffix], rate=rate)
+            encoder = output.add_stream(_FALLBACK[suffix], rate=_RATE)
             assert isinstance(encoder, AudioStream)
-            encoder.layout = source.codec_context.layout.name
-            self._resampler = AudioResampler(encoder.format, encoder.layout, rate)
+            encoder.layout = "mono" if source.codec_context.channels == 1 else "stereo"
+            self._resampler = AudioResampler(encoder.format, encoder.layout, _RATE)
             self._encoder = encoder
             log.info("the sound (%s) does not fit into %s and is encoded as %s", name, suffix, _FALLBACK[suffix])
 
     def pass_on(self, packet: "av.Packet[AudioStream]", shift: int, output: OutputContainer) -> None:
         """Write one packet of the source, `shift` ticks earlier."""
         if self._encoder is None:
-            packet.pts = None if packet.pts is None else packet.pts - shift
-            packet.dts = None if packet.dts is None else packet.dts - shift
+            assert packet.pts is not None and packet.dts is not None
+            if self._last is not None and packet.dts <= self._last:
+                return  # muxers refuse what does not advance, and players would drop it
+            self._last = packet.dts
+            packet.dts -= shift
+            packet.pts = max(packet.pts - shift, packet.dts)
             packet.stream = self._copy
             output.mux(packet)
             return

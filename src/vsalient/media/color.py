@@ -62,7 +62,7 @@ class RgbConverter:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> Pixels:
-        """Convert one frame; the result owns its memory."""
+        """Convert one frame; the result shares no memory with the decoder (its rows may be padded)."""
         matrix, name = matrix_of(frame)
         source_range = ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG
         rgb = self._reformatter.reformat(
