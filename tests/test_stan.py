@@ -18,7 +18,8 @@ def test_full_size_shapes():
     with torch.device("meta"):
         network = build("stan").eval()
         vgg = network.temporal.vgg(torch.empty(4, 4, 512, 512))
-        features = network.encode(torch.empty(4, 3, 512, 512), torch.empty(4, 1, 512, 512))
+        levels = network.streams(torch.empty(4, 3, 512, 512), torch.empty(4, 1, 512, 512))
+        features = network.gather(levels)
         output = network(torch.empty(1, 3, 4, 512, 512), motion=torch.empty(1, 1, 4, 512, 512))
     assert [tuple(f.shape[1:]) for f in vgg] == [
         (64, 512, 512),
@@ -28,7 +29,8 @@ def test_full_size_shapes():
         (512, 64, 64),
         (4096, 64, 64),
     ]
-    assert [tuple(f.shape) for f in features] == [(4, 128, 64, 64)] * 4
+    assert [tuple(f.shape) for f in levels] == [(4, 128, 64, 64)] * 4
+    assert [tuple(f.shape) for f in features] == [(4, 1, 64, 64), (4, 4, 512, 512), (4, 4, 512, 512)]
     assert output.shape == (1, 1, 1, 512, 512)
     # Fig. 3 of the paper: 256 channels of 3×3, then three of 1×1; Eq. 2: four features of 128 channels
     # joined.
@@ -80,7 +82,7 @@ def test_convlstm_is_equation_4():
         enter, forget, leave, candidate = (*(sigmoid(g) for g in gates[:3]), np.tanh(gates[3]))
         memory = forget * memory + enter * candidate
         hidden = leave * np.tanh(memory)
-        state = layer.step(x, *state)
+        state = layer.advance(layer.input(x), *state)
         np.testing.assert_allclose(state[0][0].detach().numpy(), hidden, rtol=1e-9)
         np.testing.assert_allclose(state[1][0].detach().numpy(), memory, rtol=1e-9)
 
@@ -97,17 +99,18 @@ def test_attention_is_equation_7():
 def test_decode_is_the_text_literally():
     """Frame-by-frame decoding equals Eq. 2, 3, 5, 7 written on whole, enlarged tensors."""
     network = build("stan", width=0.0625).eval()
-    features = [torch.randn(1, 4, network.branch_channels, 3, 4) for _ in range(4)]
+    levels = [torch.randn(4, network.branch_channels, 3, 4) for _ in range(4)]
     with torch.no_grad():
-        big = [torch.nn.functional.interpolate(f[0], (24, 32), mode="bilinear") for f in features]
-        joined = torch.cat(big, dim=1)  # 4 frames, all channels
+        big = [torch.nn.functional.interpolate(f, (24, 32), mode="bilinear") for f in levels]
+        joined = torch.cat(big, dim=1)  # Eq. 2: 4 frames, all channels
         volume = network.conv3d(joined.transpose(0, 1)[None])[:, :, 0]
         state = network.lstm.start(joined[:1])
         for x in joined:
-            state = network.lstm.step(x[None], *state)
+            state = network.lstm.advance(network.lstm.input(x[None]), *state)
         s1, s2, t1, t2 = (f[-1:] for f in big)
         fused = network.fuse[0](torch.cat([s1, t1], 1)) + network.fuse[1](torch.cat([s2, t2], 1))
         expected = network.attend(torch.cat([fused, state[0], volume], 1))
+        features = [f[None] for f in network.gather(levels)]
         assert torch.allclose(network.decode(features)[:, :, 0], expected, atol=1e-5)
 
 
@@ -135,7 +138,7 @@ def test_per_frame_features_are_the_whole_network():
     frames, motion = torch.rand(1, 3, 4, 16, 16), torch.rand(1, 1, 4, 16, 16)
     with torch.no_grad():
         singles = [network.encode(frames[:, :, t], motion[:, :, t]) for t in range(4)]
-        stacked = [torch.stack([s[i] for s in singles], dim=1) for i in range(4)]
+        stacked = [torch.stack([s[i] for s in singles], dim=1) for i in range(3)]
         assert torch.allclose(network.decode(stacked), network(frames, motion), atol=1e-5)
 
 

@@ -75,14 +75,23 @@ class ConvLSTM(nn.Module):
         self.input = nn.Conv2d(inputs, 4 * hidden, kernel, padding=kernel // 2)
         self.recurrent = nn.Conv2d(hidden, 4 * hidden, kernel, padding=kernel // 2, bias=False)
 
-    def step(self, x: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
-        """X_t (B, C, H, W), H_{t−1} and C_{t−1} (B, hidden, H, W) → H_t, C_t."""
-        enter, forget, leave, candidate = (self.input(x) + self.recurrent(hidden)).chunk(4, dim=1)
+    def advance(self, driven: Tensor, hidden: Tensor, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """One step from the input's share of the gates.
+
+        Args:
+            driven: `self.input` of X_t, (B, 4·hidden, H, W).
+            hidden: H_{t−1} (B, hidden, H, W).
+            memory: C_{t−1}, same shape.
+
+        Returns:
+            H_t and C_t.
+        """
+        enter, forget, leave, candidate = (driven + self.recurrent(hidden)).chunk(4, dim=1)
         memory = torch.sigmoid(forget) * memory + torch.sigmoid(enter) * torch.tanh(candidate)
         return torch.sigmoid(leave) * torch.tanh(memory), memory
 
     def start(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """H_0 and C_0 for inputs like `x`: zeros."""
+        """H_0 and C_0 for pictures like `x` (B, C, H, W): zeros."""
         zeros = x.new_zeros(x.shape[0], self.hidden, *x.shape[2:])
         return zeros, zeros
 
@@ -142,59 +151,91 @@ class STAN(nn.Module):
             else None
         )
 
-    def encode(self, frames: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
-        """All that depends on one frame only: (N, 3, H, W) and prior (N, 1, H, W) → features at an eighth.
+    def streams(self, frames: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
+        """Eq. 1 before its up-sampling: levels r1, r2 of the spatial stream, then of the temporal one.
 
-        Spatial stream's two levels, then the temporal stream's, each (N, 128, H/8, W/8).
+        Args:
+            frames: (N, 3, H, W) in [0, 1].
+            motion: (N, 1, H, W) in [0, 1], needed with a temporal stream.
+
+        Returns:
+            Each (N, 128, H/8, W/8).
 
         Raises:
             OptionError: the motion prior is missing.
         """
-        features = self.spatial(frames)
+        levels = self.spatial(frames)
         if self.temporal is None:
-            return tuple(features)
+            return tuple(levels)
         if motion is None:
             raise OptionError("stan needs the motion prior of every frame beside the frames")
-        return (*features, *self.temporal(torch.cat([frames, motion], dim=1)))
+        return (*levels, *self.temporal(torch.cat([frames, motion], dim=1)))
+
+    def gather(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
+        """What ConvLSTM and 3D convolution take of a frame, whichever slot of a clip it stands in.
+
+        Both begin with a convolution of the enlarged, concatenated features (Eq. 2). Its results are a few channels, so
+        that overlapping clips can share them where they could not share the 512 channels themselves.
+
+        Args:
+            levels: what `streams` gives, each (N, 128, H/8, W/8).
+
+        Returns:
+            Ost of Eq. 5 (N, 1, H/8, W/8), then, as far as the parts exist, the ConvLSTM's gates W_x∗X + b
+            (N, 4, H, W) and the 3D convolution's planes, one for each slot of the frame (N, T, H, W).
+        """
+        h, w = levels[0].shape[2:]
+        size = (8 * h // self.refine_stride, 8 * w // self.refine_stride)
+        # Eq. 5 at an eighth: a 1×1 convolution and a bilinear enlargement may change places, at no loss.
+        count = len(BRANCH_BLOCKS)
+        fused = torch.stack([fuse(torch.cat(tuple(levels[i::count]), dim=1)) for i, fuse in enumerate(self.fuse)]).sum(
+            dim=0
+        )
+        made: list[list[Tensor]] = [[] for _ in range((self.lstm is not None) + (self.conv3d is not None))]
+        if made:
+            joined = torch.cat(tuple(levels), dim=1)
+            for number in range(len(joined)):  # one at a time: 512 channels at full size are large
+                x = enlarge(joined[number : number + 1], size)
+                parts = []
+                if self.lstm is not None:
+                    parts.append(self.lstm.input(x))
+                if self.conv3d is not None:
+                    parts.append(
+                        F.conv2d(x.to(self.conv3d.weight.dtype), self.conv3d.weight[0].transpose(0, 1), padding=1)
+                    )
+                for kept, part in zip(made, parts, strict=True):
+                    kept.append(part)
+        return (fused, *(torch.cat(kept) for kept in made))
+
+    def encode(self, frames: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
+        """All that depends on one frame only: (N, 3, H, W) and prior (N, 1, H, W) in [0, 1] → see `gather`."""
+        return self.gather(self.streams(frames, motion))
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
-        """Stacked `encode` features, each (B, T, C, H/8, W/8) → the last frame's logits (B, 1, 1, H, W).
+        """What `encode` gave, stacked over a clip, each (B, T, C, h, w) → the last frame's logits (B, 1, 1, H, W).
 
         Raises:
             OptionError: the clip has another length than the network.
         """
-        t, _, h, w = features[0].shape[1:]
+        fused, *rest = features
+        t, _, h, w = fused.shape[1:]
         if t != self.frames:
             raise OptionError(f"stan got a clip of {t} frames; it needs {self.frames}: use its own clip length")
         size = (8 * h // self.refine_stride, 8 * w // self.refine_stride)
-        maps = [enlarge(self._fused([f[:, -1] for f in features]), size)]  # Ost, Eq. 5, of the last frame
-        hidden = memory = volume = None
-        # Frame by frame: only one frame's concatenated features (Eq. 2) are ever held at the full size.
-        for number in range(t):
-            x = enlarge(torch.cat([f[:, number] for f in features], dim=1), size)
-            if self.lstm is not None:
-                if hidden is None or memory is None:
-                    hidden, memory = self.lstm.start(x)
-                hidden, memory = self.lstm.step(x, hidden, memory)
-            if self.conv3d is not None:
-                # The 3D convolution, one of its T planes at a time; the bias goes with the first.
-                part = F.conv2d(
-                    x,
-                    self.conv3d.weight[:, :, number],
-                    None if volume is not None else self.conv3d.bias,
-                    1,
-                    1,
-                )
-                volume = part if volume is None else volume + part
-        maps += [m for m in (hidden, volume) if m is not None]  # Om and Oc, Eq. 3
+        maps = [enlarge(fused[:, -1], size)]  # Ost of the last frame
+        if self.lstm is not None:
+            gates = rest.pop(0)
+            hidden, memory = self.lstm.start(gates[:, 0])
+            for number in range(t):
+                hidden, memory = self.lstm.advance(gates[:, number], hidden, memory)
+            maps.append(hidden)  # Om, Eq. 3
+        if self.conv3d is not None:
+            planes = rest.pop(0)
+            assert self.conv3d.bias is not None
+            slots = torch.stack([planes[:, number, number] for number in range(t)])
+            maps.append(slots.sum(dim=0).unsqueeze(1) + self.conv3d.bias)  # Oc, Eq. 3
         saliency = enlarge(self.attend(torch.cat(maps, dim=1)), (8 * h, 8 * w))
         return saliency.unsqueeze(2)
-
-    def _fused(self, features: list[Tensor]) -> Tensor:
-        """Eq. 5 at an eighth: a 1×1 convolution and a bilinear enlargement may change places, at no loss."""
-        levels = len(BRANCH_BLOCKS)
-        parts = [fuse(torch.cat(features[i::levels], dim=1)) for i, fuse in enumerate(self.fuse)]
-        return torch.stack(parts).sum(dim=0)
 
     def attend(self, maps: Tensor) -> Tensor:
         """Eq. 7: maps Ost, Om, Oc (B, 3, H, W) → their sum, weighted at every pixel (B, 1, H, W)."""
