@@ -144,6 +144,15 @@ def test_flat_folders_and_videos(tmp_path, scores):
         assert dataset(scores(prediction, truth, "--metrics", FAST)) == pytest.approx(expected), (prediction, truth)
 
 
+def test_the_names_that_predict_gives_are_understood(tmp_path, scores):
+    make_set(tmp_path, {"cat": range(3), "dog": range(3)}, shifts={"pred": 0})
+    expected = dataset(scores(tmp_path / "pred", tmp_path / "gt", "--metrics", FAST))
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "pred/cat").rename(tmp_path / "mixed/cat_maps")
+    write_gray_video(tmp_path / "mixed/dog_saliency.mkv", [soft(frame, 0) for frame in range(3)])
+    assert dataset(scores(tmp_path / "mixed", tmp_path / "gt", "--metrics", FAST)) == pytest.approx(expected)
+
+
 def test_a_video_against_sparse_ground_truth_needs_the_frames_names(tmp_path, run, scores):
     for frame in range(20, 60, 20):
         write(tmp_path / "gt" / f"{frame:03d}.png", disc(frame))

@@ -17,7 +17,7 @@ VIDEOS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v"})
 
 _TRUTH_FOLDERS = frozenset({"groundtruth", "ground-truth", "ground_truth", "gt", "annotations", "masks"})
 _FRAME_FOLDERS = ("JPEGImages/480p", "JPEGImages/1080p", "JPEGImages", "Imgs", "frames")
-_SUFFIX = re.compile(r"[_-](gt|groundtruth|mask|sal|saliency|pred|prediction|map)$", re.IGNORECASE)
+_SUFFIX = re.compile(r"[_-](gt|groundtruth|masks?|sal|saliency|preds?|predictions?|maps?)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +114,21 @@ def select_sequences(tree: Tree, names: Sequence[str] | None, root: Path) -> Tre
 
 
 def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
-    """Return the prediction of a sequence: the same name, the same last folder, or the only one on both sides."""
+    """Return the prediction of a sequence.
+
+    It has the same name, or the same last folder, or that with an ending like `_saliency` or `_maps`, or it is the
+    only one on both sides.
+    """
     if name in predictions:
         return predictions[name]
     last = name.rsplit("/", 1)[-1]
-    matches = [key for key in predictions if key.rsplit("/", 1)[-1] == last]
-    if len(matches) == 1:
-        return predictions[matches[0]]
+    ends = {key: key.rsplit("/", 1)[-1] for key in predictions}
+    for matches in (
+        [k for k, end in ends.items() if end == last],
+        [k for k, end in ends.items() if _bare(end) == last],
+    ):
+        if len(matches) == 1:
+            return predictions[matches[0]]
     if len(truth) == len(predictions) == 1 and ("" in truth or "" in predictions):
         return next(iter(predictions.values()))
     return None
