@@ -12,7 +12,7 @@ import numpy as np
 
 from vsalient.cli.naming import AnyJob, AnyTarget, Form, check_folder
 from vsalient.errors import OptionError, OutputError
-from vsalient.media import AlphaVideo, MaskFolder, MaskVideo, Output, OutputKind, OverlayVideo, check_output
+from vsalient.media import AlphaVideo, MaskFolder, MaskVideo, Output, OutputKind, OverlayVideo, check_output, suffixes
 from vsalient.media.map_folder import picture_name
 from vsalient.media.mask_folder import DAVIS_PALETTE, MaskStyle
 from vsalient.media.output import StagedFolder
@@ -41,16 +41,16 @@ def _check_video(kind: OutputKind, path: Path) -> None:
 
 
 FORMS: dict[SegmentKind, Form] = {
+    "mask-video": Form("mask", suffixes("mask-video")[0], partial(_check_video, "mask-video")),
+    "contours": Form("contours", suffixes("overlay")[0], partial(_check_video, "overlay")),
+    "alpha": Form("alpha", suffixes("alpha")[0], partial(_check_video, "alpha")),
     "masks": Form("masks", "", partial(_check_pictures, "masks", "masks")),
-    "mask-video": Form("mask", ".mp4", partial(_check_video, "mask-video")),
-    "contours": Form("contours", ".mp4", partial(_check_video, "overlay")),
     "cutout": Form("cutout", "", partial(_check_pictures, "maps", "cut-outs")),
-    "alpha": Form("alpha", ".webm", partial(_check_video, "alpha")),
     "coco": Form("coco", ".json", partial(_check_text, ".json")),
     "csv": Form("measures", ".csv", partial(_check_text, ".csv")),
     "json": Form("measures", ".json", partial(_check_text, ".json")),
 }
-"""What `--write` takes."""
+"""What `--write` takes, in the order of finishing: a video's encoder may still fail then, so videos come first."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,1 +1,28 @@
-"""Saliency maps to object masks: thresholds, boundary snapping, dense CRF, clean-up and mask formats."""
+"""Saliency maps to object masks: thresholds, boundary snapping, dense CRF, clean-up, and formats of masks and measures.
+
+NumPy and OpenCV only; higra, for boundary snapping, is imported when it is used.
+"""
+
+from vsalient.segment.boundary import BoundarySnap
+from vsalient.segment.cleanup import InstanceTracker, TemporalMedian, fill_holes, keep_largest, remove_specks
+from vsalient.segment.contours import ContourDetector, GradientContours
+from vsalient.segment.crf import DenseCrf
+from vsalient.segment.segmenter import Cleanup, Segment, Segmenter
+from vsalient.segment.thresholds import Threshold, parse_threshold
+
+__all__ = [
+    "BoundarySnap",
+    "Cleanup",
+    "ContourDetector",
+    "DenseCrf",
+    "GradientContours",
+    "InstanceTracker",
+    "Segment",
+    "Segmenter",
+    "TemporalMedian",
+    "Threshold",
+    "fill_holes",
+    "keep_largest",
+    "parse_threshold",
+    "remove_specks",
+]

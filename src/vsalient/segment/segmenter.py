@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from math import ceil
 
 from vsalient.errors import InputError, OptionError
 from vsalient.segment.binarise import IndexedMask, Threshold
@@ -74,7 +75,7 @@ class Cleanup:
         """Return the mask after the steps that need no other frame."""
         least = self.min_area if self.min_area >= 1 else self.min_area * mask.size
         if least > 1:
-            mask = remove_specks(mask, int(least))
+            mask = remove_specks(mask, ceil(least))
         if self.fill:
             mask = fill_holes(mask)
         if self.largest is not None:
