@@ -1,5 +1,6 @@
 """Outputs: pictures, times, colours, sound and alpha come back; nothing half-written is left."""
 
+import logging
 import os
 import resource
 import subprocess
@@ -151,12 +152,28 @@ def test_sound_is_encoded_anew_where_it_does_not_fit(tmp_path: Path, vfr: Path) 
 
 
 def test_sound_that_mp4_does_not_know(tmp_path: Path) -> None:
-    source = write_video(tmp_path / "s.wmv", PICTURES, codec="wmv2", audio_seconds=0.5, audio_codec="wmav2")
+    source = write_video(tmp_path / "s.wmv", PICTURES, codec="wmv2", audio_seconds=0.5, audio_codec="adpcm_ms")
     convert("overlay", source, tmp_path / "o.mp4")
     with av.open(str(tmp_path / "o.mp4")) as container:
         stream = container.streams.audio[0]
         assert stream.codec_context.name == "aac"
         assert abs(sum(frame.samples for frame in container.decode(stream)) / 48000 - 0.5) < 0.1
+
+
+@pytest.mark.parametrize(("share", "words"), [(0.05, "of an unknown kind"), (0.6, "damaged packet of sound")])
+def test_damaged_sound_does_not_stop_the_pictures(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, share: float, words: str
+) -> None:
+    source = write_video(tmp_path / "s.ts", [ramp(i) for i in range(20)], audio_seconds=0.8)
+    data = bytearray(source.read_bytes())
+    for at in range(188 * int(len(data) / 188 * share), len(data), 188):
+        if (data[at + 1] & 0x1F) << 8 | data[at + 2] == 257:  # the muxer's number of the second stream
+            data[at + 20 : at + 150] = b"\x55" * 130
+    source.write_bytes(data)
+    with caplog.at_level(logging.DEBUG, "vsalient.media.audio"):
+        convert("overlay", source, tmp_path / "o.mp4")
+    assert len(read_pts(tmp_path / "o.mp4")) == 20
+    assert words in caplog.text
 
 
 def test_a_cut_source_starts_at_zero_with_its_sound(tmp_path: Path) -> None:

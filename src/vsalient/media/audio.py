@@ -51,7 +51,12 @@ class _Track:
             packet.dts -= shift
             packet.pts = max(packet.pts - shift, packet.dts)
             packet.stream = self._copy
-            output.mux(packet)
+            try:
+                output.mux(packet)
+            except av.FFmpegError as error:
+                if isinstance(error, OSError):
+                    raise
+                log.debug("a damaged packet of sound is left out (%s)", error)
             return
         try:
             frames = self.source.codec_context.decode(packet)
@@ -72,6 +77,15 @@ class _Track:
             output.mux(self._encoder.encode(None))
 
 
+def _is_known(stream: AudioStream) -> bool:
+    """Whether enough is known of a stream to write it elsewhere; in damaged files it may not be."""
+    context = stream.codec_context
+    known = context is not None and stream.time_base is not None and context.sample_rate and context.channels
+    if not known:
+        log.warning("%s: a sound track of an unknown kind is left out", stream.container.name)
+    return bool(known)
+
+
 class AudioTracks:
     """All audio streams of a source, written along with the pictures so that the file stays interleaved.
 
@@ -90,11 +104,7 @@ class AudioTracks:
         self._output = output
         self._begin = start + time_origin(self._container)
         self._end = None if end is None else end + time_origin(self._container)
-        self._tracks = [
-            _Track(stream, output, suffix)
-            for stream in self._container.streams.audio
-            if stream.codec_context is not None and stream.time_base is not None
-        ]
+        self._tracks = [_Track(stream, output, suffix) for stream in self._container.streams.audio if _is_known(stream)]
         self._by_index = {track.source.index: track for track in self._tracks}
         self._packets = self._wanted() if self._tracks else iter(())
         self._next: av.Packet[AudioStream] | None = next(self._packets, None)
