@@ -246,7 +246,7 @@ def test_wrong_arguments_are_one_line(args, message, capsys, tmp_path, monkeypat
 def test_train_help_names_its_verbs_and_still_takes_a_recipe(capsys):
     code, out, _ = cli(capsys, "train", "--help")
     assert code == 0
-    assert "vsalient train [OPTIONS] [RECIPE]" in out and "export" in out
+    assert "vsalient train [OPTIONS] [RECIPE]" in out and "export" in out and "weak-labels" in out
     code, out, _ = cli(capsys, "train", "export", "--help")
     assert code == 0 and "Usage: vsalient train export [OPTIONS] RUN_DIR..." in out
     assert cli(capsys, "train", "--list")[1].split()[0] == "3dc-lite"

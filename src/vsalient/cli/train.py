@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 VERBS = {
     "export": ("vsalient.cli.export", "Make a model of a finished run: safetensors, registry entry, model card."),
+    "weak-labels": ("vsalient.cli.weak_labels", "Fuse saliency maps of several sources into training masks."),
 }
 """Verb below `train` -> (module that defines a click command named `command`, one line for the help)."""
 
