@@ -373,6 +373,15 @@ def test_comparison_csv_and_tables(tmp_path, run, scores):
     assert code == 0 and out.startswith("prediction,level,sequence,frames,J_mean")
 
 
+def test_narrow_terminals_get_more_tables_not_cut_numbers(tmp_path, run, monkeypatch):
+    make_set(tmp_path, {"cat [x]": range(2), "dog": range(2)})
+    monkeypatch.setattr("vsalient.cli.scoreboard._PIPED_WIDTH", 60)
+    code, out, _ = run(tmp_path / "pred", tmp_path / "gt", "--metrics", "davis,sod")
+    assert code == 0 and "…" not in out.replace("… over frames", "")
+    assert max(map(len, out.splitlines())) <= 60
+    assert out.count("J_mean") == out.count("F_decay") == 1 and "cat [x]" in out
+
+
 def test_json_stands_before_paths_without_eating_them(tmp_path, run):
     make_set(tmp_path, {"cat": range(2)})
     code, out, _ = run("--json", tmp_path / "pred", tmp_path / "gt", "--metrics", "J")

@@ -156,7 +156,7 @@ def command(
     from vsalient.evaluation.dataset import evaluate
 
     board = Scoreboard(quiet=quiet)
-    with _maps_folder(keep_maps) as folder:
+    with board, _maps_folder(keep_maps) as folder:
         if model is not None:
             assert frames is not None
             from vsalient.evaluation.predict import predict_sequences

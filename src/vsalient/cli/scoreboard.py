@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -15,7 +17,7 @@ _PIPED_WIDTH = 120
 
 
 class Scoreboard:
-    """Speaks to the user of `vsalient evaluate`."""
+    """Speaks to the user of `vsalient evaluate`; leaving it takes unfinished bars off the terminal."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._out = Console(highlight=False)
@@ -25,6 +27,14 @@ class Scoreboard:
         self._quiet = quiet
         self._bars: Progress | None = None
         self._tasks: dict[str, TaskID] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.done()
 
     def say(self, text: str) -> None:
         """Write one line on stderr, unless quiet."""
@@ -57,10 +67,8 @@ class Scoreboard:
         )
         for title, names in BLOCKS:
             present = [name for name in names if name in results[0].dataset.results]
-            if present:
-                self._out.print(
-                    _one(title, present, results[0]) if len(results) == 1 else _many(title, present, results)
-                )
+            for part in _fitting(present, results, self._out.width):
+                self._out.print(_one(title, part, results[0]) if len(results) == 1 else _many(title, part, results))
         if len(results) > 1:
             self._out.print(_side_by_side(results))
         for result in results:
@@ -79,12 +87,32 @@ class Scoreboard:
         self._bars.update(self._tasks[kind], completed=done, description=f"{kind} {name}")
 
 
+def _fitting(names: Sequence[str], results: Sequence[PredictionResult], width: int) -> list[list[str]]:
+    """Share columns out over as many tables as a narrow terminal needs, rather than cut numbers off."""
+    rows = [result.name for result in results] if len(results) > 1 else [s.name for s in results[0].sequences]
+    first = min(max(map(len, [*rows, "… over frames"])), 40) + 4
+    parts: list[list[str]] = []
+    room = 0
+    for name in names:
+        needed = max(len(_heading(name)), 7) + 3
+        if needed > room:
+            parts.append([])
+            room = width - first
+        parts[-1].append(name)
+        room -= needed
+    return parts
+
+
+def _heading(name: str) -> str:
+    return f"{name} ↓" if name in LOWER_IS_BETTER else name
+
+
 def _one(title: str, names: Sequence[str], result: PredictionResult) -> Table:
     """Return a table with a row for each sequence and the data set."""
     table = _table(title, "sequence", names)
     for sequence in result.sequences:
         values = sequence.results()
-        table.add_row(sequence.name or "(only one)", *(number_text(values[name]) for name in names))
+        table.add_row(_plain(sequence.name) or "(only one)", *(number_text(values[name]) for name in names))
     table.add_section()
     dataset = result.dataset.results
     table.add_row("data set", *(number_text(dataset[name]) for name in names), style="bold")
@@ -127,7 +155,7 @@ def _table(title: str, first: str, names: Sequence[str]) -> Table:
     table = Table(title=title, title_justify="left", title_style="bold")
     table.add_column(first, overflow="fold")
     for name in names:
-        table.add_column(f"{name}{' ↓' if name in LOWER_IS_BETTER else ''}", justify="right", no_wrap=True)
+        table.add_column(_heading(name), justify="right", no_wrap=True)
     return table
 
 
