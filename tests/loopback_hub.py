@@ -9,7 +9,9 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import ThreadingHTTPServer
+
+from loopback_upload import UploadHandler, Uploads
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 _RESOLVE = re.compile(r"/(?P<repo>[^/]+/[^/]+)/resolve/(?P<revision>[^/]+)/(?P<file>.+)")
@@ -29,6 +31,7 @@ class Loopback:
         redirects: "/path" -> where it leads.
         content_type: of plain files.
         requests: "METHOD /path", with " bytes=..." where a range was asked for.
+        uploads: what may be uploaded, and what was.
     """
 
     url: str = ""
@@ -41,6 +44,7 @@ class Loopback:
     redirects: dict[str, str] = field(default_factory=dict)
     content_type: str = "application/octet-stream"
     requests: list[str] = field(default_factory=list)
+    uploads: Uploads = field(default_factory=Uploads)
 
 
 @contextmanager
@@ -48,8 +52,9 @@ def loopback() -> Iterator[Loopback]:
     """Run the server for the time of the block."""
     offered = Loopback()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(UploadHandler):
         protocol_version = "HTTP/1.1"
+        commit = COMMIT
 
         def do_HEAD(self) -> None:
             self.answer(body=False)
@@ -118,6 +123,7 @@ def loopback() -> Iterator[Loopback]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
+    Handler.offered = offered
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
     offered.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -41,6 +41,10 @@ class FetchError(WeightsError):
     """Weights could not be fetched: network, missing repository, gated, offline, wrong hash."""
 
 
+class PublishError(WeightsError):
+    """Weights could not be published: no token, not allowed, refused, network."""
+
+
 class DataError(VsalientError):
     """A data set, recipe or ground truth does not have the form that is needed."""
 

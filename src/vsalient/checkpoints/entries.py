@@ -287,6 +287,14 @@ def entry_toml(entry: WeightsEntry) -> str:
     return "\n".join(lines) + "\n"
 
 
+def registry_toml(entry: WeightsEntry) -> str:
+    """The entry as it stands in a registry file, below `schema = 1`: one table by its name."""
+    table = {key: value for key, value in entry.to_table().items() if key != "name"}
+    return (
+        "\n".join([f"[{json.dumps(entry.name)}]", *(f"{key} = {_toml(value)}" for key, value in table.items())]) + "\n"
+    )
+
+
 def _toml(value: object) -> str:
     """One TOML value: texts, numbers, booleans, and lists or tables of these (JSON's texts are TOML's)."""
     if isinstance(value, list | tuple):

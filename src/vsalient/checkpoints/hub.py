@@ -66,13 +66,13 @@ def fetch(entry: WeightsEntry, *, endpoint: str | None, token: str | None, force
             f"{endpoint} keeps cutting the transfer of '{entry.name}' and cannot resume it; "
             "try again later or another --endpoint"
         ) from None
-    except _expected_errors() as error:
+    except expected_errors() as error:
         raise FetchError(_explain(error, entry, endpoint)) from error
     finally:
         progress.end()
 
 
-def _expected_errors() -> tuple[type[Exception], ...]:
+def expected_errors() -> tuple[type[Exception], ...]:
     """What a fetch may raise: also the HTTP library's errors, under whichever name the client has it."""
     utils = importlib.import_module("huggingface_hub.utils")
     library = getattr(utils, "httpx", None) or importlib.import_module("httpx")

@@ -1,4 +1,4 @@
-"""`vsalient models`: list, inspect, fetch, verify, import and add weights. Loads torch only to convert a file."""
+"""`vsalient models`: list, inspect, fetch, verify, import, add, publish weights. Loads torch only to convert a file."""
 
 import io
 import json
@@ -12,6 +12,7 @@ from rich.table import Table
 
 from vsalient import checkpoints
 from vsalient.checkpoints import WeightsEntry
+from vsalient.cli.publish import publish
 from vsalient.cli.transfer import TransferProgress
 from vsalient.errors import OptionError, VsalientError, WeightsError
 
@@ -21,7 +22,7 @@ _quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
-    """List, inspect, fetch, verify and import weights.
+    """List, inspect, fetch, verify, import, add and publish weights.
 
     \b
     vsalient models list
@@ -216,6 +217,9 @@ def add(folder: Path, force: bool, as_json: bool) -> None:
         return
     click.echo(str(entry.file))
     click.echo(f"use it with --model {entry.name}", err=True)
+
+
+command.add_command(publish)
 
 
 def _at_revision(entry: WeightsEntry, revision: str | None, sha256: str | None) -> WeightsEntry:
