@@ -210,12 +210,12 @@ def test_frames_are_forgotten() -> None:
             yield weak
 
     run(watched(300), BrightnessEngine(), NATIVE, [Memory()])
-    bound = 3 * 16 + 2 * NATIVE.clip_length + 8
+    bound = 8 + 2 + 8 + 2 * NATIVE.clip_length + 6
     assert max(peaks) <= bound, "decoded, inferred and encoded queues, and two clips"
 
 
 def test_queues_hold_fewer_large_frames() -> None:
-    assert queue_depth(next(frames(1))) == 16
+    assert queue_depth(next(frames(1))) == 8
     assert queue_depth(next(frames(1, 2160, 3840))) == 2
 
 

@@ -29,8 +29,9 @@ if TYPE_CHECKING:
 STAGES = ("decode", "priors", "model", "finish", "encode")
 """Reading and resizing; optical flow for networks that need it; the network; bringing maps to the frame's size;
 writing."""
-QUEUE_BYTES = 48 << 20
-"""What the frames waiting in one queue may weigh; at least two frames wait, at most sixteen."""
+QUEUE_BYTES = 32 << 20
+"""What the frames waiting in one queue may weigh; at least two frames wait, at most eight: the network takes a
+stride's worth at a time, and more would only cost memory."""
 
 
 class EngineLike(Protocol):
@@ -173,7 +174,8 @@ def saliency_maps(
     engine.reset()
     depth = queue_depth(first)
     inputs = Ahead(_prepare(first, source, geometry, priors, report), depth, "vsalient-decode")
-    maps = Ahead(_infer(inputs, engine, procedure, report), depth, "vsalient-model")
+    # Short: what comes out is taken at once, unless the outputs are behind, and those have queues of their own.
+    maps = Ahead(_infer(inputs, engine, procedure, report), 2, "vsalient-model")
     try:
         for frame, values in maps:
             with report.busy("finish"):
@@ -253,7 +255,7 @@ def run(
 
 def queue_depth(frame: Frame) -> int:
     """How many frames of this size may wait in one queue."""
-    return max(2, min(16, QUEUE_BYTES // max(1, frame.pixels.nbytes)))
+    return max(2, min(8, QUEUE_BYTES // max(1, frame.pixels.nbytes)))
 
 
 def _prepare(

@@ -55,10 +55,12 @@ class RgbConverter:
     Args:
         width: stored width (before rotation); frames of another size, as some streams send, are scaled to it.
         height: stored height.
+        matrix: the stream's display matrix. Not asked of every frame: a frame whose side data was looked at is part of
+            a reference cycle, so that hundreds of them would wait for the garbage collector.
     """
 
-    def __init__(self, width: int, height: int) -> None:
-        self._width, self._height = width, height
+    def __init__(self, width: int, height: int, matrix: tuple[int, int, int, int] | None = None) -> None:
+        self._width, self._height, self._matrix = width, height, matrix
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> Pixels:
@@ -75,7 +77,7 @@ class RgbConverter:
             dst_color_range=ColorRange.JPEG,
             threads=1,
         )
-        return upright(np.asarray(rgb.to_ndarray(), np.uint8), display_matrix(frame))
+        return upright(np.asarray(rgb.to_ndarray(), np.uint8), self._matrix)
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:

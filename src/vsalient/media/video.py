@@ -117,7 +117,7 @@ class VideoSource(Source):
             if picture.frame is not None:
                 latest, pixels = picture.frame, None
                 if self._converter is None:
-                    self._converter = RgbConverter(latest.width, latest.height)
+                    self._converter = RgbConverter(latest.width, latest.height, display_matrix(latest))
                     self.info = self._describe(latest)
             if self._start is not None and time < self._start:
                 continue
