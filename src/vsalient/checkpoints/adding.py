@@ -15,7 +15,7 @@ def add_model(folder: str | Path, *, replace_existing: bool = False) -> WeightsE
     """Copy a folder with `entry.toml` and its weights to the user's models, so that its name can be used.
 
     Args:
-        folder: as `vsalient train` leaves it.
+        folder: as `vsalient train export` leaves it.
         replace_existing: take the place of a model that was added under this name before.
 
     Returns:
@@ -27,7 +27,7 @@ def add_model(folder: str | Path, *, replace_existing: bool = False) -> WeightsE
     """
     source = Path(folder) / ENTRY_FILE
     if not source.is_file():
-        raise WeightsError(f"{folder} has no {ENTRY_FILE}; give a folder that `vsalient train` wrote")
+        raise WeightsError(f"{folder} has no {ENTRY_FILE}; give a folder that `vsalient train export` wrote")
     entry = read_entry(source)
     assert entry.file
     weights = Path(entry.file)

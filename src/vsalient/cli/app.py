@@ -13,7 +13,7 @@ VERBS = {
     "predict": ("vsalient.cli.predict", "Write saliency videos, maps and masks for videos or frame folders."),
     "segment": ("vsalient.cli.segment", "Turn videos or saliency maps into object masks."),
     "evaluate": ("vsalient.cli.evaluate", "Score predictions against ground truth."),
-    "models": ("vsalient.cli.models", "List, inspect, fetch, verify and import weights."),
+    "models": ("vsalient.cli.models", "List, inspect, fetch, verify, import, add and publish weights."),
     "train": ("vsalient.cli.train", "Train a network from a recipe."),
     "doctor": ("vsalient.cli.doctor", "Say what this machine can do."),
 }

@@ -84,6 +84,9 @@ def _training(runs: Sequence[Run]) -> list[str]:
     lines += ["", "J and MAE were measured by `vsalient train` on sequences held out of that stage's data.", ""]
     hardware = list(dict.fromkeys(run.hardware for run in runs if run.hardware))
     data = list(dict.fromkeys(line for run in runs for line in run.data))
+    first = runs[0].recipe.init
+    if first != "scratch":
+        lines.append(f"- Began with: {first.rpartition('/')[2]}")
     lines += [f"- Hardware: {line}" for line in hardware] + [f"- Data: {line}" for line in data]
     last = runs[-1].recipe
     terms = " + ".join(f"{weight:g} {name}" for name, weight in last.loss.terms.items())

@@ -88,7 +88,7 @@ def describe_hardware(device: torch.device, processes: int = 1) -> str:
     name = (
         torch.cuda.get_device_name(device)
         if device.type == "cuda"
-        else f"CPU ({platform.machine()}), {torch.get_num_threads()} threads"
+        else f"CPU ({platform.machine()}), threads: {torch.get_num_threads()}"
     )
     return f"{processes} × {name}" if processes > 1 else name
 
