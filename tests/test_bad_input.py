@@ -148,7 +148,10 @@ def test_a_wrong_checkpoint_names_its_keys(
     (place / "text.pth").write_text("not a checkpoint")
     assert run("in.mp4", "--weights", "text.pth") == 1
     assert "text.pth" in capsys.readouterr().err
-    assert everything(place) == {"in.mp4", "wrong.pth", "text.pth"}
+    write_clip(place / "other.mp4", 1)
+    assert run("in.mp4", "other.mp4", "--weights", "text.pth", "--keep-going") == 1
+    assert capsys.readouterr().err.count("\n") == 1, "said once, not for every input"
+    assert everything(place) == {"in.mp4", "other.mp4", "wrong.pth", "text.pth"}
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="nothing is read-only for root")

@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,7 +20,10 @@ from media_files import read_pts, write_video
 from tiny_model import install, stripe_mask, stripes, write_clip
 from vsalient.cli.app import main
 from vsalient.cli.naming import KINDS, keep_wanted, plan_targets
+from vsalient.cli.predict import command
 from vsalient.errors import OptionError, OutputError
+
+ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(autouse=True)
@@ -304,3 +309,27 @@ def test_only_what_is_missing_is_written_when_skipping(place: Path) -> None:
         keep_wanted(jobs, overwrite=False, skip_existing=False)
     kept = keep_wanted(jobs, overwrite=False, skip_existing=True)
     assert [target.kind for target in kept[0].targets] == ["maps"], "an empty folder is nothing"
+
+
+def test_the_documentation_names_options_that_exist() -> None:
+    text = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
+    known = {name for parameter in command.params for name in parameter.opts}
+    assert set(re.findall(r"`(--[a-z-]+)", text)) <= known | {"--help"}
+    assert all(f"`{kind}`" in text for kind in KINDS)
+
+
+@pytest.mark.skipif(not (ROOT / "src/vsalient/assets/3dc-lite.safetensors").exists(), reason="no bundled weights")
+def test_the_bundled_model_on_the_demo_clip(place: Path) -> None:
+    """The real thing: nothing replaced, no network, in a process of its own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("VSALIENT")}
+    environment |= {"VSALIENT_OFFLINE": "1", "VSALIENT_CACHE": str(place / "cache")}
+    arguments = ["predict", str(ROOT / "examples/demo/cup.mp4"), "--end", "0.3", "-o", "map.mkv", "--json"]
+    done = subprocess.run(
+        [sys.executable, "-m", "vsalient", *arguments], env=environment, text=True, capture_output=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    maps = gray(place / "map.mkv")
+    assert len(maps) == json.loads(done.stdout)["inputs"][0]["frames"] == 9
+    for levels in maps:
+        assert levels[120:380, 340:420].mean() > 200, "the cup is white"
+        assert levels[:, :280].mean() < 25, "the wall is black"

@@ -164,6 +164,10 @@ def check_times(start: float | None, end: float | None, rate: float | None) -> N
         raise OptionError(f"--end {end:g} does not come after --start {start or 0:g}")
 
 
+class ModelLoadError(VsalientError):
+    """The model cannot be loaded, whatever the input."""
+
+
 @dataclass
 class Outcome:
     """What became of one input.
@@ -228,6 +232,8 @@ def run_batch(
 ) -> tuple[list[Outcome], VsalientError | None]:
     """Do `work` for every source in order, until one fails or, with `keep_going`, to the end.
 
+    A model that cannot be loaded ends the batch either way: no other source would fare better.
+
     Returns:
         What became of each source, `failed` first; and the failure that ended the batch, to be raised once the
         outcomes are reported. It names the source at fault when there are several.
@@ -239,6 +245,8 @@ def run_batch(
         except (VsalientError, OSError) as error:
             text = " ".join(str(error).split())
             outcomes.append(Outcome(str(source), error=text))
+            if isinstance(error, ModelLoadError):
+                return outcomes, error
             if keep_going:
                 continue
             if isinstance(error, VsalientError) and (len(sources) == 1 or str(source) in text):
@@ -265,15 +273,18 @@ def load_with_progress(
     """Load a model, showing the transfer of its weights when they must be fetched.
 
     Raises:
-        VsalientError: as `vsalient.api.load_model`.
+        ModelLoadError: with the text of what `vsalient.api.load_model` raises.
     """
     from vsalient.api import load_model
     from vsalient.cli.transfer import TransferProgress
 
-    with TransferProgress(quiet=narrator.quiet) as progress:
-        return load_model(
-            model, weights=weights, device=device, dtype=dtype, exact=exact, offline=offline, progress=progress
-        )
+    try:
+        with TransferProgress(quiet=narrator.quiet) as progress:
+            return load_model(
+                model, weights=weights, device=device, dtype=dtype, exact=exact, offline=offline, progress=progress
+            )
+    except VsalientError as error:
+        raise ModelLoadError(str(error)) from error
 
 
 def input_records(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
