@@ -128,20 +128,43 @@ def test_sampling_with_gaps_stays_inside(length, frames):
         assert len(indices) == frames and min(indices) >= 0 and max(indices) < length
 
 
-def test_independent_object_moves_against_its_background():
-    rng = np.random.default_rng(7)
+STILL = synthesis.Path(0, 0, 0, 0)
+SHIFT = synthesis.Path(0.1, 0, 0, 0)
+
+
+def centres(masks):
+    return np.array([np.argwhere(m > 0).mean(0) for m in masks])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_independent_object_moves_against_its_background(seed):
     image, mask = pair(0)
     texture = np.random.default_rng(1).integers(0, 255, (*SIZE, 3)).astype(np.uint8)
-    frames, masks = synthesis.independent_video(
-        rng, image, mask, texture, 4, (96, 128), camera=synthesis.Path(0, 0, 0, 0), own=synthesis.Path(0.1, 0, 0, 0)
-    )
+    rng = np.random.default_rng(seed)
+    follows = np.random.default_rng(seed).random() < 0.5  # the first number drawn
+    frames, masks = synthesis.independent_video(rng, image, mask, texture, 4, (96, 128), weak=STILL, strong=SHIFT)
     assert all(0 < (m > 0).mean() < 0.5 for m in masks)
-    centres = [np.argwhere(m > 0).mean(0) for m in masks]
-    assert np.linalg.norm(centres[0] - centres[-1]) > 2
-    still = (masks == 0).all(0)
-    far = np.asarray([f[still] for f in frames], np.int16)
-    # The camera stands still, so what the object never touches must be the same picture, but for its soft edge.
-    assert np.median(np.abs(far[0] - far[-1])) == 0
+    moved = np.linalg.norm(np.ptp(centres(masks), axis=0))
+    untouched = (masks == 0).all(0)
+    change = np.abs(frames[0].astype(int) - frames[-1].astype(int))[untouched]
+    if follows:  # the camera moves, the object stays where it is in the picture
+        assert moved < 0.5 and np.median(change) > 5
+    else:
+        assert moved > 1 and np.median(change) == 0
+
+
+def test_a_distractor_is_background_and_slides_faster_than_the_scene():
+    moves = [np.array([[1.0, 0, 3 * i], [0, 1, -i], [0, 0, 1]]) for i in range(3)]
+    nearer = synthesis._parallax(moves, (96, 128), 2.0)
+    assert [tuple(m[:2, 2]) for m in nearer] == [(0, 0), (6, -2), (12, -4)]
+    image, mask = pair(0)
+    dark = np.zeros((*SIZE, 3), np.uint8)
+    alone, _ = synthesis.independent_video(np.random.default_rng(2), image, mask, dark, 3, (96, 128))
+    both, masks = synthesis.independent_video(
+        np.random.default_rng(2), image, mask, dark, 3, (96, 128), distractor=(np.full_like(image, 255), mask)
+    )
+    extra = (both.max(-1) > 250) & (alone.max(-1) < 5)
+    assert extra.any() and not (masks[extra] > 0).any()
 
 
 def test_sliding_crop_follows_a_straight_line():

@@ -91,7 +91,10 @@ class ClipStream(IterableDataset[Sample]):
             image, mask = self._still(rng)
             if kind == "independent":
                 background, _ = self._still(rng)
-                frames, masks = synthesis.independent_video(rng, image, mask, background, count, size)
+                distractor = self._still(rng) if rng.random() < 0.4 else None
+                frames, masks = synthesis.independent_video(
+                    rng, image, mask, background, count, size, distractor=distractor
+                )
             elif kind == "slide":
                 frames, masks = synthesis.sliding_crop(rng, image, mask, count, size)
             elif kind == "still":

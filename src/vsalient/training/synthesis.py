@@ -6,6 +6,7 @@ that teaches that motion, not looks, decides. NumPy and OpenCV; every function t
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -154,18 +155,51 @@ def independent_video(
     frames: int,
     size: tuple[int, int],
     *,
-    camera: Path = Path(0.04, 0.04, 2.0, 0.01),
-    own: Path = Path(0.1, 0.08, 6.0, 0.04),
+    distractor: tuple[Image, Image] | None = None,
+    weak: Path = Path(0.03, 0.04, 2.0, 0.01),
+    strong: Path = Path(0.12, 0.08, 6.0, 0.04),
 ) -> Pair:
     """An object cut out and moved on its own over another picture; only the object is foreground.
 
     Whatever stands in the background picture stays with the camera, so that looks alone cannot tell: the network
-    must see what moves differently.
+    must see what moves differently. Half of the time the camera moves more than the object in the picture, as when
+    it follows somebody.
+
+    `distractor`, a still and its object, stands nearer to the moving camera than the background: it slides the same
+    way, but faster (parallax), in front of the object or behind it, and is background all the same. Camera and object
+    get one each of the two strengths of motion, `weak` and `strong`.
     """
-    rows, columns = np.nonzero(mask > 127)
-    if len(rows) < 64:
+    if (mask > 127).sum() < 64:
         return affine_video(rng, image, mask, frames, size)
-    # The object's own frame: its box centred, then scaled so that it covers a random share of the target.
+    follows = rng.random() < 0.5
+    camera_moves = affine_path(rng, frames, size, strong if follows else weak)
+    own_moves = affine_path(rng, frames, size, weak if follows else strong)
+    scene = crop_matrix(rng, background.shape[:2], size)
+    layers = [_cut_out(rng, image, mask, own_moves, size)]
+    order = [0]
+    if distractor is not None and (distractor[1] > 127).sum() >= 64:
+        layers.append(_cut_out(rng, *distractor, _parallax(camera_moves, size, rng.uniform(1.2, 2.2)), size))
+        order = [0, 1] if rng.random() < 0.5 else [1, 0]
+    pictures, masks = [], []
+    for i in range(frames):
+        picture = warp(background, camera_moves[i] @ scene, size).astype(np.float32)
+        truth = np.zeros(size, np.float32)
+        for layer in order:
+            front, alpha = layers[layer][0][i], layers[layer][1][i]
+            picture = picture + (front - picture) * alpha[..., None]
+            truth = truth + ((1.0 if layer == 0 else 0.0) - truth) * alpha
+        pictures.append(picture.astype(np.uint8))
+        masks.append((truth * 255).astype(np.uint8))
+    return np.stack(pictures), binary(np.stack(masks))
+
+
+Layer = tuple[list[NDArray[Any]], list[NDArray[Any]]]
+"""Per frame the pixels (H, W, 3) in 0..255 and the opacity (H, W) in 0..1, float32."""
+
+
+def _cut_out(rng: np.random.Generator, image: Image, mask: Image, moves: list[Matrix], size: tuple[int, int]) -> Layer:
+    """An object at a random place and size, moving by `moves`, with soft edges and its own brightness."""
+    rows, columns = np.nonzero(mask > 127)
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
     area = rng.uniform(0.02, 0.25) if rng.random() < 0.8 else rng.uniform(0.004, 0.02)
     scale = np.sqrt(area * size[0] * size[1] / len(rows))
@@ -179,20 +213,24 @@ def independent_video(
         ]
     )
     solid = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
-    scene = crop_matrix(rng, background.shape[:2], size)
-    camera_moves = affine_path(rng, frames, size, camera)
-    own_moves = affine_path(rng, frames, size, own)
     gain = rng.uniform(0.8, 1.2)
-    pictures, masks = [], []
-    for i in range(frames):
-        move = own_moves[i] @ place
-        alpha = warp(solid, move, size, mask=True)
-        soft = cv2.GaussianBlur(alpha, (0, 0), 0.8).astype(np.float32)[..., None] / 255
-        back = warp(background, camera_moves[i] @ scene, size).astype(np.float32)
-        front = np.clip(warp(image, move, size).astype(np.float32) * gain, 0, 255)
-        pictures.append((back + (front - back) * soft).astype(np.uint8))
-        masks.append(alpha)
-    return np.stack(pictures), binary(np.stack(masks))
+    pixels, opacity = [], []
+    for move in moves:
+        alpha = cv2.GaussianBlur(warp(solid, move @ place, size, mask=True), (0, 0), 0.8)
+        opacity.append(np.asarray(alpha, np.float32) / 255)
+        pixels.append(np.clip(warp(image, move @ place, size).astype(np.float32) * np.float32(gain), 0, 255))
+    return pixels, opacity
+
+
+def _parallax(moves: list[Matrix], size: tuple[int, int], nearness: float) -> list[Matrix]:
+    """A camera's moves as something nearer sees them: the picture's centre travels `nearness` times as far."""
+    centre = np.array([size[1] / 2, size[0] / 2, 1.0])
+    nearer = []
+    for move in moves:
+        extra = np.eye(3)
+        extra[:2, 2] = (nearness - 1) * (move @ centre - centre)[:2]
+        nearer.append(extra @ move)
+    return nearer
 
 
 def crop_clip(
