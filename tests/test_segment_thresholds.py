@@ -170,16 +170,14 @@ def write_truth(folder, masks, palette=False):
 
 
 def best_f(stack, truth):
-    """F-max by the definition: β² = 0.3, precision and recall averaged over frames first."""
+    """F-max by the definition: β² = 0.3, precision and recall averaged over the frames that have both."""
     grey = np.rint(stack.astype(np.float64) * 255)
     scores = []
     for level in range(256):
         masks = grey >= level
-        hits = (masks & truth).sum(axis=(1, 2))
-        found = masks.sum(axis=(1, 2))
-        precision = (hits[found > 0] / found[found > 0]).mean() if found.any() else 0
-        wanted = truth.sum(axis=(1, 2))
-        recall = (hits[wanted > 0] / wanted[wanted > 0]).mean()
+        hits, found, wanted = ((m.sum(axis=(1, 2))) for m in (masks & truth, masks, truth))
+        both = (found > 0) & (wanted > 0)
+        precision, recall = ((hits[both] / of[both]).mean() if both.any() else 0 for of in (found, wanted))
         scores.append(1.3 * precision * recall / (0.3 * precision + recall) if precision + recall else 0)
     return int(np.argmax(scores))
 
@@ -195,6 +193,33 @@ def test_max_f_finds_the_best_level(tmp_path, palette):
     level = best_f(stack, truth)
     assert threshold.level == level / 255
     assert np.array_equal(masks, np.rint(stack * 255) >= level)
+
+
+def test_max_f_leaves_frames_without_an_object_and_void_pixels_out(tmp_path):
+    stack = np.full((4, 10, 20), 0.3, np.float32)
+    stack[:2, :, :10] = 0.5
+    stack[2:] = 0.6  # no object there: these frames say nothing about the level
+    stack[:2, :, 15:] = 0.9  # void
+    labels = np.zeros((4, 10, 20), np.uint8)
+    labels[:2, :, :10], labels[:2, :, 15:] = 1, 255
+    (tmp_path / "gt").mkdir()
+    for number, plane in enumerate(labels):
+        image = Image.fromarray(plane, "P")
+        image.putpalette([0, 0, 0, 128, 0, 0])
+        image.save(tmp_path / "gt" / f"{number}.png")
+    threshold = MaxFThreshold(tmp_path / "gt")
+    run(threshold, stack)
+    assert threshold.level == pytest.approx(77 / 255)  # the lowest level above 0.3: both of 1 there
+
+
+def test_max_f_takes_grey_truth_above_128(tmp_path):
+    stack = maps(1)
+    grey = np.where(stack[0] > 0.7, 255, np.where(stack[0] > 0.4, 128, 0)).astype(np.uint8)
+    (tmp_path / "gt").mkdir()
+    Image.fromarray(grey).save(tmp_path / "gt" / "0.png")
+    threshold = MaxFThreshold(tmp_path / "gt")
+    run(threshold, stack)
+    assert threshold.level == pytest.approx(0.7, abs=0.01)
 
 
 def test_max_f_takes_the_sequence_of_the_same_name(tmp_path):

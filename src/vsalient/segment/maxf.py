@@ -15,6 +15,7 @@ from vsalient.segment.binarise import IndexedMask, Threshold, quantise
 from vsalient.types import MaskArray, SaliencyArray
 
 BETA_SQUARED = 0.3
+_VOID = 255
 _SUFFIXES = {".png", ".bmp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg"}
 
 
@@ -43,8 +44,9 @@ class MaxFThreshold(Threshold):
         self._chunks: dict[int, tuple[int, int, tuple[int, ...]]] = {}
         # Closed by finish, or with this object: the file has no name and outlives neither.
         self._spool = tempfile.TemporaryFile(prefix="vsalient-")  # noqa: SIM115
-        self._precision = np.zeros((2, 256))
-        self._recall = np.zeros((2, 256))
+        self._precision = np.zeros(256)
+        self._recall = np.zeros(256)
+        self._counted = np.zeros(256)
 
     def push(self, index: int, saliency: SaliencyArray) -> list[IndexedMask]:
         """Count this map against its ground truth and set it aside; nothing is certain yet.
@@ -58,14 +60,14 @@ class MaxFThreshold(Threshold):
                 f"Ground truth {self.ground_truth} has {len(self._truths)} masks, fewer than there are frames"
                 "; give the folder of one sequence with a mask per frame."
             )
-        truth = _read_mask(self._truths[number])
+        truth, valid = _read_mask(self._truths[number])
         if truth.shape != saliency.shape:
             raise DataError(
                 f"Ground truth {self._truths[number]} is {truth.shape[1]}x{truth.shape[0]} but its map is "
                 f"{saliency.shape[1]}x{saliency.shape[0]}; both must have the same size."
             )
         grey = quantise(saliency)
-        self._count(grey, truth)
+        self._count(grey[valid], truth[valid])
         packed = zlib.compress(grey.tobytes(), 1)
         self._chunks[index] = (self._spool.tell(), len(packed), grey.shape)
         self._spool.write(packed)
@@ -98,17 +100,18 @@ class MaxFThreshold(Threshold):
 
     def _count(self, grey: NDArray[np.uint8], truth: MaskArray) -> None:
         inside = np.bincount(grey[truth], minlength=256)[::-1].cumsum()[::-1]
-        above = np.bincount(grey.reshape(-1), minlength=256)[::-1].cumsum()[::-1]
+        above = np.bincount(grey, minlength=256)[::-1].cumsum()[::-1]
+        if inside[0] == 0:
+            return
+        # A frame counts where both are defined, as in the F-measure that `vsalient evaluate` reports.
         found = above > 0
-        self._precision[0, found] += inside[found] / above[found]
-        self._precision[1] += found
-        if inside[0] > 0:
-            self._recall[0] += inside / inside[0]
-            self._recall[1] += 1
+        self._precision[found] += inside[found] / above[found]
+        self._recall[found] += inside[found] / inside[0]
+        self._counted += found
 
     def _best(self) -> int:
-        precision = self._precision[0] / np.maximum(self._precision[1], 1)
-        recall = self._recall[0] / np.maximum(self._recall[1], 1)
+        frames = np.maximum(self._counted, 1)
+        precision, recall = self._precision / frames, self._recall / frames
         weighted = BETA_SQUARED * precision + recall
         score = np.divide((1 + BETA_SQUARED) * precision * recall, weighted, where=weighted > 0, out=np.zeros(256))
         return int(score.argmax()) if score.any() else 255
@@ -133,13 +136,17 @@ def _mask_files(folder: Path) -> list[Path]:
     )
 
 
-def _read_mask(path: Path) -> MaskArray:
-    """Read a mask: palette index above 0, grey of 0/1 above 0, any other grey at least 128."""
+def _read_mask(path: Path) -> tuple[MaskArray, MaskArray]:
+    """Return what is foreground and what counts: palette indices above 0 but for DAVIS's void 255, grey above 128.
+
+    A grey picture of nothing but 0 and 1 is a mask as well.
+    """
     try:
         with Image.open(path) as image:
             pixels = np.asarray(image if image.mode == "P" else image.convert("L"))
             palette = image.mode == "P"
     except OSError as error:
         raise DataError(f"Ground truth {path} cannot be read as an image: {error}.") from error
-    mask: MaskArray = pixels > 0 if palette or pixels.max(initial=0) <= 1 else pixels >= 128
-    return mask
+    valid: MaskArray = pixels < _VOID if palette else np.ones(pixels.shape, dtype=np.bool_)
+    mask: MaskArray = pixels > 0 if palette or pixels.max(initial=0) <= 1 else pixels > 128
+    return mask, valid
