@@ -136,6 +136,15 @@ def test_jaccard_edge_cases_and_void():
     assert metrics.jaccard(half.astype(np.uint8), full.astype(np.uint8) * 255) == 0.5  # 0/1 label images
 
 
+def test_floats_are_taken_at_their_8_bit_values():
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for kind in (np.float32, np.float64):
+        floats = levels.astype(kind) / kind(255)
+        assert metrics.jaccard(floats, levels >= 128) == 1
+        assert metrics.jaccard(levels > 128, floats) == 1  # as ground truth, 128 is background
+        np.testing.assert_array_equal(metrics.joint_histogram(floats, floats).foreground, levels.ravel() > 128)
+
+
 def test_void_is_background_for_the_boundary():
     truth = blob((40, 60), np.s_[10:30, 10:30])
     void = blob((40, 60), np.s_[10:30, 20:40])

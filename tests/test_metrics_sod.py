@@ -121,3 +121,30 @@ def test_void_pixels_leave_no_trace():
     for measure in (metrics.f_curve, metrics.e_curve, metrics.adaptive_f, metrics.adaptive_e, metrics.s_measure):
         np.testing.assert_allclose(measure(wide, wide_truth, void), measure(saliency, truth), rtol=0, atol=1e-12)
     assert metrics.weighted_f(wide, wide_truth, void) == pytest.approx(metrics.weighted_f(saliency, truth), abs=1e-2)
+
+
+def test_a_frame_that_is_void_everywhere_is_undefined():
+    rng = np.random.default_rng(4)
+    saliency, truth = rng.integers(0, 256, (9, 12)).astype(np.uint8), rng.random((9, 12)) < 0.4
+    void = np.ones((9, 12), bool)
+    for measure in (
+        metrics.adaptive_f,
+        metrics.adaptive_e,
+        metrics.f_curve,
+        metrics.e_curve,
+        metrics.s_measure,
+        metrics.weighted_f,
+    ):
+        assert np.isnan(measure(saliency, truth, void)).all(), measure
+    names = metrics.select(["sod"])
+    results = []
+    for frames in ((None,), (None, void), (void,)):
+        sequence = metrics.SequenceAccumulator("a", names)
+        for number, mask in enumerate(frames):
+            sequence.add(str(number), metrics.score_frame(saliency, truth, mask, metrics=frozenset(names)))
+        results.append(sequence.finish())
+    whole, mixed, nothing = results
+    assert mixed.results() == whole.results()
+    assert mixed.undefined["E"] == mixed.undefined["maxF, meanF"] == mixed.undefined["wF"] == 1
+    assert np.isnan(list(nothing.results().values())).all()
+    assert metrics.combine(results).results == pytest.approx(metrics.combine([whole]).results, abs=1e-15)

@@ -38,7 +38,10 @@ def as_map(saliency: NDArray[Any]) -> Map8:
 
 
 def as_truth(truth: NDArray[Any], *, what: str = "ground truth") -> Mask:
-    """Return an (H, W) bool ground truth: values above 128 are foreground; 0/1 label images count as masks."""
+    """Return an (H, W) bool ground truth: values above 128 are foreground; 0/1 label images count as masks.
+
+    Floats in [0, 1] are taken at their 8-bit values, as maps are.
+    """
     return _as_mask(truth, TRUTH_ABOVE + 1, what)
 
 
@@ -87,7 +90,7 @@ def _as_mask(values: NDArray[Any], at: int, what: str) -> Mask:
     if values.dtype == np.bool_:
         return values
     if np.issubdtype(values.dtype, np.floating):
-        return _unit_floats(values) >= 0.5
+        return np.rint(_unit_floats(values) * 255.0) >= at
     if not np.issubdtype(values.dtype, np.integer):
         raise DataError(f"the {what} has type {values.dtype}; give a bool mask or an 8-bit image")
     return values > 0 if int(values.max()) <= 1 else values >= at

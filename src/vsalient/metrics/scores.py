@@ -14,6 +14,9 @@ from vsalient.metrics.saliency import Curve, f1_pooled, f_max, f_measure
 
 NAN = float("nan")
 
+_SOD_CURVES = {"sod_f": ("maxF", "meanF"), "e": ("E",)}
+"""Curves that are means over frames, and the metrics that need them."""
+
 
 @dataclass(frozen=True, slots=True)
 class SequenceScores:
@@ -27,6 +30,7 @@ class SequenceScores:
         curves: (256,) means over frames: `precision`, `recall`, `sod_f`, `e`.
         musigma: mean precision and recall at mean + standard deviation.
         counts: (2, 256) pooled pixels off and on the object by grey value.
+        curve_frames: frames that `sod_f` and `e` are means of: all but those void everywhere.
         undefined: metric -> frames left out of its mean; `Fmax` counts those left out at every threshold,
             `Fmax (some thresholds)` those left out at the threshold that loses the most.
         flagged: metric -> frames with an edge case that was settled by convention.
@@ -39,6 +43,7 @@ class SequenceScores:
     curves: dict[str, Curve]
     musigma: tuple[float, float]
     counts: Counts
+    curve_frames: int
     undefined: dict[str, int] = field(default_factory=dict)
     flagged: dict[str, int] = field(default_factory=dict)
 
@@ -79,7 +84,10 @@ class SequenceAccumulator:
         self._metrics = tuple(metrics)
         self._frames: list[str] = []
         self._values: dict[str, list[float]] = {}
-        self._sums: dict[str, Curve] = {}
+        self._sums: dict[str, Curve] = {
+            name: np.zeros(256) for name in _SOD_CURVES if {*_SOD_CURVES[name]} & {*metrics}
+        }
+        self._curve_frames = 0
         self._precision_recall = PrecisionRecallMean()
         self._musigma = PrecisionRecallMean(())
         self._counts: Counts = np.zeros((2, 256), np.int64)
@@ -90,9 +98,11 @@ class SequenceAccumulator:
         self._frames.append(frame)
         for name, value in scores.values.items():
             self._values.setdefault(name, []).append(value)
-        for name in ("sod_f", "e"):
-            if name in scores.curves:
-                self._sums[name] = self._sums.get(name, np.zeros(256)) + scores.curves[name]
+        # Void everywhere, and both curves are NaN.
+        sod = {name: scores.curves[name] for name in self._sums if not np.isnan(scores.curves[name][0])}
+        for name, curve in sod.items():
+            self._sums[name] += curve
+        self._curve_frames += bool(sod)
         if "precision" in scores.curves:
             self._precision_recall.add(scores.curves["precision"], scores.curves["recall"])
         if scores.musigma is not None:
@@ -108,9 +118,11 @@ class SequenceAccumulator:
     def finish(self) -> SequenceScores:
         """Return the sequence's scores."""
         frames = len(self._frames)
-        curves = {name: total / max(frames, 1) for name, total in self._sums.items()}
+        used = self._curve_frames
+        curves = {name: total / used if used else np.full(256, NAN) for name, total in self._sums.items()}
         values = {name: np.array(scores) for name, scores in self._values.items()}
         undefined = {name: int(np.isnan(scores).sum()) for name, scores in values.items()}
+        undefined |= {", ".join(_SOD_CURVES[name]): frames - used for name in self._sums}
         if "Fmax" in self._metrics:
             curves["precision"], curves["recall"] = self._precision_recall.mean()
             undefined["Fmax"] = self._precision_recall.skipped_everywhere
@@ -126,6 +138,7 @@ class SequenceAccumulator:
             curves=curves,
             musigma=(float(precision), float(recall)),
             counts=self._counts,
+            curve_frames=used,
             undefined={name: n for name, n in undefined.items() if n},
             flagged={"S (a quadrant is empty)": self._empty_quadrants} if self._empty_quadrants else {},
         )
@@ -166,11 +179,11 @@ def combine(sequences: Sequence[SequenceScores]) -> DatasetScores:
 
 def _mean_curves(sequences: Sequence[SequenceScores]) -> dict[str, Curve]:
     names = sequences[0].curves if sequences else {}
-    curves: dict[str, Curve] = {
-        name: np.mean([sequence.curves[name] for sequence in sequences], axis=0)
-        for name in ("sod_f", "e")
-        if name in names
-    }
+    curves: dict[str, Curve] = {}
+    for name in _SOD_CURVES:
+        if name in names:
+            parts = [sequence.curves[name] for sequence in sequences if sequence.curve_frames]
+            curves[name] = np.mean(parts, axis=0) if parts else np.full(256, NAN)
     if "precision" in names:
         mean = PrecisionRecallMean()
         for sequence in sequences:
@@ -185,10 +198,11 @@ def _over_frames(sequences: Sequence[SequenceScores]) -> dict[str, float]:
     for name in ("adpF", "S", "adpE", "wF"):
         scores = [sequence.values[name] for sequence in sequences if name in sequence.values]
         values[f"{name}_frames"] = mean_defined(np.concatenate(scores)) if scores else NAN
-    weights = [len(sequence.frames) for sequence in sequences]
+    some = [sequence for sequence in sequences if sequence.curve_frames]
+    weights = [sequence.curve_frames for sequence in some]
     for curve, letter in (("sod_f", "F"), ("e", "E")):
-        parts = [sequence.curves[curve] for sequence in sequences if curve in sequence.curves]
-        if parts and sum(weights):
+        parts = [sequence.curves[curve] for sequence in some if curve in sequence.curves]
+        if parts:
             pooled = np.average(parts, axis=0, weights=weights)
             values |= {f"max{letter}_frames": float(pooled.max()), f"mean{letter}_frames": float(pooled.mean())}
     return values

@@ -41,24 +41,32 @@ def adaptive_e(saliency: NDArray[Any], truth: NDArray[Any], void: NDArray[Any] |
 
 
 def f_curve_of(frame: NormalisedFrame) -> Curve:
-    """Return the F curve of a normalised frame."""
+    """Return the F curve of a normalised frame; NaN if every pixel is void."""
+    if _counts_nothing(frame):
+        return np.full(256, np.nan)
     hits = at_least(frame.foreground)
     return _f(hits, hits + at_least(frame.background), int(hits[0]))
 
 
 def adaptive_f_of(frame: NormalisedFrame) -> float:
-    """Return adpF of a normalised frame."""
+    """Return adpF of a normalised frame; NaN if every pixel is void."""
+    if _counts_nothing(frame):
+        return float("nan")
     hits, misses = frame.adaptive
     return float(_f(np.array([hits]), np.array([hits + misses]), int(frame.foreground.sum()))[0])
 
 
 def e_curve_of(frame: NormalisedFrame) -> Curve:
-    """Return the E curve of a normalised frame."""
+    """Return the E curve of a normalised frame; NaN if every pixel is void."""
+    if _counts_nothing(frame):
+        return np.full(256, np.nan)
     return _e(at_least(frame.foreground), at_least(frame.background), frame)
 
 
 def adaptive_e_of(frame: NormalisedFrame) -> float:
-    """Return adpE of a normalised frame."""
+    """Return adpE of a normalised frame; NaN if every pixel is void."""
+    if _counts_nothing(frame):
+        return float("nan")
     hits, misses = frame.adaptive
     return float(_e(np.array([hits]), np.array([misses]), frame)[0])
 
@@ -69,6 +77,10 @@ def _f(hits: Counts, chosen: Counts, pixels: int) -> Curve:
     above = (1 + BETA2) * precision * recall
     scores: Curve = above / np.where(above == 0, 1, BETA2 * precision + recall)
     return scores
+
+
+def _counts_nothing(frame: NormalisedFrame) -> bool:
+    return not (frame.foreground.any() or frame.background.any())
 
 
 def _e(hits: Counts, misses: Counts, frame: NormalisedFrame) -> Curve:

@@ -38,8 +38,10 @@ def weighted_f(
 def weighted_f_of(
     frame: NormalisedFrame, saliency: Map8, truth: Mask, void: Mask | None, *, beta2: float = 1.0
 ) -> float:
-    """Return wF of a frame that has been counted."""
+    """Return wF of a frame that has been counted; NaN if every pixel is void."""
     if void is not None:
+        if bool(void.all()):
+            return float("nan")
         truth = truth & ~void
     objects = int(np.count_nonzero(truth))
     if objects == 0:
