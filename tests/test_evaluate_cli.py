@@ -17,7 +17,9 @@ from PIL import Image
 from evaluation_data import DAVIS_PALETTE, disc, make_set, soft, write, write_gray_video, write_labels
 from vsalient import metrics
 from vsalient.cli.app import main
+from vsalient.errors import DecodeError
 from vsalient.evaluation import evaluate
+from vsalient.evaluation.pictures import read_map
 from vsalient.evaluation.presets import PRESETS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -153,6 +155,25 @@ def test_the_names_that_predict_gives_are_understood(tmp_path, scores):
     assert dataset(scores(tmp_path / "mixed", tmp_path / "gt", "--metrics", FAST)) == pytest.approx(expected)
 
 
+def test_two_kinds_of_predictions_of_one_sequence_are_refused(tmp_path, run):
+    make_set(tmp_path, {"cat": range(2)})
+    for ending in ("maps", "masks"):
+        write(tmp_path / f"mixed/cat_{ending}/00000.png", disc(0))
+    code, _, err = run(tmp_path / "mixed", tmp_path / "gt", "--missing", "skip")
+    assert code == 1 and "cat_maps, cat_masks could all belong to sequence cat" in err and err.count("\n") == 1
+
+
+def test_frames_of_a_video_without_sparse_ground_truth_are_counted(tmp_path, scores):
+    for frame in (0, 4, 8):
+        write(tmp_path / "gt" / f"{frame}.png", disc(frame))
+    video = write_gray_video(tmp_path / "map.mkv", [disc(frame) for frame in range(10)])
+    args = (video, tmp_path / "gt", "--extra", "ignore", "--metrics", "J")
+    document = scores(*args)
+    assert dataset(document)["J_mean"] == 1 and document["predictions"][0]["extra_frames"] == 7
+    document = scores(*args, "--protocol", "davis16")
+    assert document["predictions"][0]["frames"] == 1 and document["predictions"][0]["extra_frames"] == 7
+
+
 def test_a_video_against_sparse_ground_truth_needs_the_frames_names(tmp_path, run, scores):
     for frame in range(20, 60, 20):
         write(tmp_path / "gt" / f"{frame:03d}.png", disc(frame))
@@ -220,8 +241,12 @@ def test_extra_frames_and_sequences(tmp_path, run, scores):
     write(tmp_path / "pred/cow/00000.png", disc(0))
     code, _, err = run(tmp_path / "pred", tmp_path / "gt")
     assert code == 1 and "without ground truth: cow" in err
-    assert scores(tmp_path / "pred", tmp_path / "gt", "--extra", "ignore", "--metrics", "J")
-    assert scores(tmp_path / "pred", tmp_path / "gt", "--split", "cat", "--metrics", "J")
+    document = scores(tmp_path / "pred", tmp_path / "gt", "--extra", "ignore", "--metrics", "J")
+    assert document["predictions"][0]["extra_sequences"] == 1
+    _, out, _ = run(tmp_path / "pred", tmp_path / "gt", "--extra", "ignore", "--metrics", "J")
+    assert "1 sequence predicted without ground truth passed over" in out
+    document = scores(tmp_path / "pred", tmp_path / "gt", "--split", "cat", "--metrics", "J")
+    assert document["predictions"][0]["extra_sequences"] == 0
 
 
 def test_nothing_in_common(tmp_path, run):
@@ -229,6 +254,9 @@ def test_nothing_in_common(tmp_path, run):
     write(tmp_path / "gt/dog/00000.png", disc(0))
     code, _, err = run(tmp_path / "pred", tmp_path / "gt", "--missing", "skip")
     assert code == 1 and "no frame in common" in err and "cat" in err and "dog" in err
+    write(tmp_path / "gt/emu/00000.png", disc(0))
+    code, _, err = run(tmp_path / "pred/cat", tmp_path / "gt")
+    assert code == 1 and "predicted: frames without a sequence's folder; ground truth: dog, emu" in err
 
 
 def test_sizes(tmp_path, run, scores):
@@ -257,6 +285,20 @@ def test_truncated_pictures(tmp_path, run):
     path.write_bytes(path.read_bytes()[:-60])
     code, _, err = run(tmp_path / "pred", tmp_path / "gt")
     assert code == 1 and "00000.png cannot be decoded" in err
+
+
+@pytest.mark.parametrize("damage", ["cut", "flipped"])
+def test_damaged_pictures_make_no_other_noise(tmp_path, capfd, damage):
+    path = write(tmp_path / "0.png", soft(0, 0))
+    data = bytearray(path.read_bytes())
+    if damage == "cut":
+        del data[len(data) // 2 :]
+    else:
+        data[len(data) // 2] ^= 0xFF
+    path.write_bytes(data)
+    with pytest.raises(DecodeError, match=r"0\.png cannot be decoded"):
+        read_map(path)
+    assert capfd.readouterr().err == ""  # image libraries write there by themselves
 
 
 def test_colour_pictures_are_refused(tmp_path, run):

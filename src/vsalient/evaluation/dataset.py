@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vsalient.errors import DataError, OptionError
-from vsalient.evaluation.layout import Folder, Tree, find_frames, find_tree
+from vsalient.evaluation.layout import Folder, find_frames, find_tree
 from vsalient.evaluation.pictures import Values, read_picture
 from vsalient.evaluation.plan import Extra, GroundTruth, Missing, SequencePlan, plan_prediction, plan_truth
 from vsalient.evaluation.presets import Protocol, preset_of
@@ -32,6 +32,7 @@ class PredictionResult:
         absent: frames without a prediction, counted as empty maps or left out.
         resized: predictions resized to the ground truth.
         extra: predicted frames without ground truth, passed over.
+        extra_sequences: predicted sequences without ground truth, passed over.
         plans: which file was compared with which.
     """
 
@@ -42,6 +43,7 @@ class PredictionResult:
     absent: int
     resized: int
     extra: int
+    extra_sequences: int
     plans: tuple[SequencePlan, ...]
 
 
@@ -112,13 +114,15 @@ def evaluate(
         raise DataError(f"ground truth {truth.root} is a video; fixation maps must be pictures")
     paths = [Path(path) for path in predictions]
     # Every path is looked through before the first frame is scored.
-    planned = [_plan(path, truth, missing, extra, frame_tree, points) for path in paths]
+    planned = [
+        plan_prediction(path, truth, missing=missing, extra=extra, frames=frame_tree, points=points) for path in paths
+    ]
     results = []
     with tempfile.TemporaryDirectory(prefix="vsalient-") as folder:
-        for path, name, plans in zip(paths, _names(paths), planned, strict=True):
+        for path, name, (plans, strange) in zip(paths, _names(paths), planned, strict=True):
             chosen = replace(options, negatives=_shuffle(plans, options, Path(folder)))
             outcomes = score_sequences(plans, chosen, jobs=jobs or _jobs_for(plans), progress=progress)
-            results.append(_summarise(path, name, plans, outcomes, options))
+            results.append(_summarise(path, name, plans, strange, outcomes, options))
     return Evaluation(truth, options, tuple(results))
 
 
@@ -126,12 +130,6 @@ def _jobs_for(plans: Sequence[SequencePlan]) -> int:
     """Return a sensible number of processes: all cores, unless the work is too little to start any."""
     frames = sum(len(plan.items) for plan in plans)
     return max(1, min(os.cpu_count() or 1, len(plans), frames // 200))
-
-
-def _plan(
-    path: Path, truth: GroundTruth, missing: Missing, extra: Extra | None, frames: Tree | None, points: Tree | None
-) -> tuple[SequencePlan, ...]:
-    return plan_prediction(path, truth, missing=missing, extra=extra, frames=frames, points=points)
 
 
 def _shuffle(plans: Sequence[SequencePlan], options: Options, folder: Path) -> Path | None:
@@ -148,7 +146,12 @@ def _shuffle(plans: Sequence[SequencePlan], options: Options, folder: Path) -> P
 
 
 def _summarise(
-    path: Path, name: str, plans: tuple[SequencePlan, ...], outcomes: Sequence[Outcome], options: Options
+    path: Path,
+    name: str,
+    plans: tuple[SequencePlan, ...],
+    strange: int,
+    outcomes: Sequence[Outcome],
+    options: Options,
 ) -> PredictionResult:
     kept = [outcome.scores for outcome in outcomes if outcome.scores.frames]
     if not kept:
@@ -163,6 +166,7 @@ def _summarise(
         absent=sum(outcome.absent for outcome in outcomes),
         resized=sum(outcome.resized for outcome in outcomes),
         extra=sum(outcome.extra for outcome in outcomes),
+        extra_sequences=strange,
         plans=plans,
     )
 

@@ -118,6 +118,9 @@ def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
 
     It has the same name, or the same last folder, or that with an ending like `_saliency` or `_maps`, or it is the
     only one on both sides.
+
+    Raises:
+        DataError: several would fit, as where maps and masks of a sequence lie side by side.
     """
     if name in predictions:
         return predictions[name]
@@ -127,7 +130,9 @@ def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
         [k for k, end in ends.items() if end == last],
         [k for k, end in ends.items() if _bare(end) == last],
     ):
-        if len(matches) == 1:
+        if len(matches) > 1:
+            raise DataError(f"{few(matches)} could all belong to sequence {last}; keep one of them in the folder given")
+        if matches:
             return predictions[matches[0]]
     if len(truth) == len(predictions) == 1 and ("" in truth or "" in predictions):
         return next(iter(predictions.values()))

@@ -59,6 +59,9 @@ def notes_of(result: PredictionResult, evaluation: Evaluation) -> list[str]:
         notes.append(f"{planned - len(result.sequences)} of {planned} sequences left out, without any prediction")
     if result.extra:
         notes.append(f"{_frames(result.extra)} predicted without ground truth passed over")
+    if result.extra_sequences:
+        plural = "s" if result.extra_sequences != 1 else ""
+        notes.append(f"{result.extra_sequences} sequence{plural} predicted without ground truth passed over")
     if result.resized:
         notes.append(f"{_frames(result.resized)} resized to the ground truth")
     for name, number in result.dataset.undefined.items():
@@ -80,6 +83,7 @@ def _prediction(result: PredictionResult) -> dict[str, Any]:
         "frames": result.dataset.frames,
         "absent_frames": result.absent,
         "extra_frames": result.extra,
+        "extra_sequences": result.extra_sequences,
         "resized_frames": result.resized,
         "undefined_frames": result.dataset.undefined,
         "flagged_frames": result.dataset.flagged,

@@ -5,6 +5,8 @@ them: 0 is background, 255 void, everything else an object.
 """
 
 import io
+import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,7 @@ from vsalient.metrics.arrays import TRUTH_ABOVE, Map8, Mask
 Values = Literal["auto", "gray", "labels"]
 
 VOID_LABEL = 255
+_PNG = b"\x89PNG"
 _COLOUR_NOISE = 24
 """Channels of a gray picture that went through JPEG or a video codec differ by less than this."""
 
@@ -65,12 +68,13 @@ def read_picture(path: Path, values: Values = "auto") -> Picture:
         data = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
-    # Byte 25 of a PNG is its colour type; 3 is a palette, which OpenCV would turn into colours.
-    if data[:4] == b"\x89PNG" and data[25:26] == b"\x03":
-        return _read_palette(data, path, values)
+    # Byte 25 of a PNG is its colour type; 3 is a palette, which OpenCV would turn into colours. Of a damaged file,
+    # OpenCV's libraries would speak on stderr by themselves; Pillow raises.
+    if data[:4] == _PNG and (data[25:26] == b"\x03" or not _is_whole(data)):
+        return _read_with_pillow(data, path, values)
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
     if pixels is None:
-        return _read_palette(data, path, values)
+        return _read_with_pillow(data, path, values)
     return Picture(_to_gray(pixels, path), values == "labels")
 
 
@@ -113,19 +117,23 @@ def resize_map(pixels: Map8, shape: tuple[int, int]) -> Map8:
 
 
 class GrayVideo:
-    """A gray video, read forwards once."""
+    """A gray video, read forwards once.
+
+    Attributes:
+        read: frames read so far.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._frames: Iterator[Map8] | None = None
-        self._next = 0
+        self.read = 0
         self._ended = False
 
     def get(self, index: int) -> Map8 | None:
         """Return the frame at a position not before the last one asked for; None past the end."""
         while not self._ended:
             pixels = self._advance()
-            if pixels is not None and self._next - 1 == index:
+            if pixels is not None and self.read - 1 == index:
                 return pixels
         return None
 
@@ -143,7 +151,7 @@ class GrayVideo:
             self._frames = _gray_frames(self._path)
         pixels = next(self._frames, None)
         self._ended = pixels is None
-        self._next += pixels is not None
+        self.read += pixels is not None
         return pixels
 
 
@@ -178,7 +186,21 @@ def _truth_of(picture: Picture, values: Values, void_value: int | None) -> Truth
     return Truth(mask & ~void, void, highest)
 
 
-def _read_palette(data: bytes, path: Path, values: Values) -> Picture:
+def _is_whole(png: bytes) -> bool:
+    """Whether all chunks of a PNG are there and their checksums right."""
+    at = 8
+    while at + 12 <= len(png):
+        length, kind = struct.unpack_from(">I4s", png, at)
+        end = at + 12 + length
+        if end > len(png) or zlib.crc32(png[at + 4 : end - 4]) != int.from_bytes(png[end - 4 : end], "big"):
+            return False
+        if kind == b"IEND":
+            return True
+        at = end
+    return False
+
+
+def _read_with_pillow(data: bytes, path: Path, values: Values) -> Picture:
     try:
         with Image.open(io.BytesIO(data)) as image:
             image.load()

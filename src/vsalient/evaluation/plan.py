@@ -54,6 +54,7 @@ class SequencePlan:
         extra: predicted frames without ground truth.
         whole: every frame of a predicted video should have ground truth.
         after: frames of the ground truth behind the last that counts, which a predicted video may have too.
+        dropped: frames of the ground truth that do not count.
     """
 
     name: str
@@ -64,6 +65,7 @@ class SequencePlan:
     extra: int = 0
     whole: bool = False
     after: int = 0
+    dropped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +122,7 @@ def plan_prediction(
     extra: Extra | None = None,
     frames: Tree | None = None,
     points: Tree | None = None,
-) -> tuple[SequencePlan, ...]:
+) -> tuple[tuple[SequencePlan, ...], int]:
     """Pair a set of predictions with the ground truth.
 
     Args:
@@ -130,6 +132,9 @@ def plan_prediction(
         extra: what to do about predictions without ground truth; None ignores them where the data set is sparse.
         frames: the pictures that predicted videos were made from, to know which position is which frame.
         points: fixation points in the ground truth's layout, in fixation mode.
+
+    Returns:
+        A plan for each sequence of the ground truth, and how many predicted sequences have none.
 
     Raises:
         InputError, DataError: nothing in common, or missing or extra frames that are not allowed.
@@ -143,13 +148,13 @@ def plan_prediction(
     if not any(plan.missing < len(plan.items) for plan in plans):
         raise DataError(
             f"predictions {root} and ground truth {truth.root} have no frame in common (predicted: "
-            f"{few(list(predictions))}; ground truth: {few(list(truth.tree))}); give matching folders"
+            f"{_sequences(predictions)}; ground truth: {_sequences(truth.tree)}); give matching folders"
         )
     if missing == "error":
         _refuse_missing(root, plans)
     if allowed == "error":
         _refuse_extra(root, plans, predictions, truth)
-    return tuple(plans)
+    return tuple(plans), len(_extra_sequences(plans, predictions, truth))
 
 
 def _plan_sequence(
@@ -187,7 +192,7 @@ def _plan_sequence(
     )
     gaps = sum(item.prediction is None for item in items)
     after = len(every) - 1 - every.index(counted[-1])
-    return SequencePlan(name, stored, prediction, items, gaps, unused, whole, after)
+    return SequencePlan(name, stored, prediction, items, gaps, unused, whole, after, len(every) - len(counted))
 
 
 def _pair_names(stored: Stored, every: tuple[str, ...], predicted: tuple[str, ...]) -> dict[str, str]:
@@ -229,6 +234,16 @@ def _points_of(name: str, truth: GroundTruth, points: Tree | None) -> dict[str, 
     return {frame: stored.frames[other] for frame, other in names.items()}
 
 
+def _sequences(tree: Tree) -> str:
+    return few([name or "frames without a sequence's folder" for name in tree])
+
+
+def _extra_sequences(plans: Sequence[SequencePlan], predictions: Tree, truth: GroundTruth) -> list[str]:
+    """Return the predicted sequences without ground truth; where a split chose the sequences they are no mistake."""
+    used = {id(plan.prediction) for plan in plans}
+    return [] if truth.restricted else [name for name, stored in predictions.items() if id(stored) not in used]
+
+
 def _refuse_missing(root: Path, plans: Sequence[SequencePlan]) -> None:
     short = [plan for plan in plans if plan.missing]
     if not short:
@@ -255,10 +270,7 @@ def _refuse_extra(root: Path, plans: Sequence[SequencePlan], predictions: Tree, 
             f"{few([plan.name or root.name for plan in long])}); give the whole ground truth, or pass them over with "
             "--extra ignore"
         )
-    if truth.restricted:
-        return
-    used = {id(plan.prediction) for plan in plans}
-    strange = [name for name, stored in predictions.items() if id(stored) not in used]
+    strange = _extra_sequences(plans, predictions, truth)
     if strange:
         raise DataError(
             f"predictions {root} have {len(strange)} sequences without ground truth: {few(strange)}; name the ones "

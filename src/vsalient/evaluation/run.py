@@ -242,7 +242,8 @@ class _Stream:
                 f"{self._plan.prediction.path if self._plan.prediction else ''} has {rest - expected} frames more than "
                 "the ground truth; give the whole ground truth, or pass them over with --extra ignore"
             )
-        self.extra = max(0, rest - expected)
+        used = sum(item.prediction is not None for item in self._plan.items)
+        self.extra = max(0, self._prediction.read - used - self._plan.dropped)
 
 
 class _Negatives:

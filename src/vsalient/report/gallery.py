@@ -125,7 +125,10 @@ def _truth(plan: SequencePlan, item: Item, evaluation: Evaluation) -> tuple[Mask
 def _frame_picture(
     evaluation: Evaluation, plan: SequencePlan, item: Item, frames: Tree | None
 ) -> NDArray[np.uint8] | None:
-    stored = find_partner(plan.name, evaluation.truth.tree, frames) if frames else None
+    try:
+        stored = find_partner(plan.name, evaluation.truth.tree, frames) if frames else None
+    except DataError:  # several folders of frames would fit: the overlay does without
+        return None
     if not isinstance(stored, Folder):
         return None
     if isinstance(item.truth, int):
