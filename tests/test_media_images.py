@@ -1,5 +1,6 @@
 """Pictures as sources and the search for sources: order, kinds of picture, damage, folders, globs."""
 
+import math
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 from media_files import ramp, write_video
 from vsalient.errors import DecodeError, InputError, OptionError
-from vsalient.media import find_sources, open_source
+from vsalient.media import exact_rate, find_sources, open_source
 from vsalient.media.images import to_rgb
 
 
@@ -179,3 +180,30 @@ def test_a_name_with_brackets_is_a_name(tree: Path) -> None:
     odd = tree / "clip [1].mp4"
     odd.write_bytes((tree / "v.mp4").read_bytes())
     assert find_sources([odd]) == [odd]
+
+
+def test_no_two_frames_have_one_name(tmp_path: Path) -> None:
+    """Their maps would be one file."""
+    with open_source(fill(tmp_path / "f", ["a.png", "a.jpg", "b.png"])) as source:
+        assert [frame.name for frame in source] == ["a.jpg", "a.png", "b.png"]
+    pictures = [Image.fromarray(ramp(number)) for number in range(3)]
+    pictures[0].save(tmp_path / "moving.gif", save_all=True, append_images=pictures[1:], duration=40)
+    with open_source(tmp_path / "moving.gif") as source:
+        assert [frame.name for frame in source] == [None, None, None]
+    pictures[0].save(tmp_path / "still.gif")
+    with open_source(tmp_path / "still.gif") as source:
+        assert [frame.name for frame in source] == ["still"]
+
+
+@pytest.mark.parametrize("span", [{"start": math.nan}, {"end": math.inf}, {"start": 1e300}, {"end": math.nan}])
+def test_times_that_are_none(tmp_path: Path, span: dict[str, float]) -> None:
+    for path in (fill(tmp_path / "f", ["a.png"]), write_video(tmp_path / "v.mp4", [ramp(0)])):
+        with pytest.raises(OptionError, match="no time in a video"):
+            open_source(path, **span)
+
+
+def test_rates_that_files_can_hold() -> None:
+    assert exact_rate(29.97) == Fraction(2997, 100) and exact_rate(Fraction(30000, 1001)) == Fraction(30000, 1001)
+    for rate in (0, -1, 1e-9, 1e12, math.nan, math.inf):
+        with pytest.raises(OptionError, match="frames a second"):
+            exact_rate(rate)

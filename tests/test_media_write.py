@@ -354,3 +354,32 @@ def test_frame_is_not_changed(tmp_path: Path, vfr: Path) -> None:
             with open_output(kind, tmp_path / f"{kind}{suffixes(kind)[0]}", source.info) as out:  # type: ignore[arg-type]
                 out.write(frame, saliency)
     assert np.array_equal(frame.pixels, before) and np.array_equal(saliency, blob())
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+def test_a_first_frame_between_two_milliseconds(tmp_path: Path, suffix: str) -> None:
+    source = write_video(
+        tmp_path / "in.mp4",
+        PICTURES,
+        pts=[1920 + 3600 * i for i in range(8)],
+        time_base=Fraction(1, 90000),
+        container_options={"movie_timescale": "90000"},
+    )
+    convert("overlay", source, tmp_path / f"out{suffix}")
+    written, read = read_pts(tmp_path / f"out{suffix}"), read_pts(source)
+    assert read[0] == Fraction(1920, 90000)
+    slack = Fraction(1, 2000) if suffix == ".mkv" else 0  # Matroska knows nothing finer than a millisecond
+    assert all(abs(one - other) <= slack for one, other in zip(written, read, strict=True))
+
+
+def test_a_folder_that_the_input_is_in_is_no_output(tmp_path: Path) -> None:
+    (tmp_path / "shots").mkdir()
+    for index, pixels in enumerate(PICTURES):
+        Image.fromarray(pixels).save(tmp_path / "shots" / f"{index}.png")
+    before = sorted(tmp_path.rglob("*"))
+    (tmp_path / "link").symlink_to("shots")
+    for source, place in [("shots/0.png", "shots"), ("shots/0.png", "link"), ("link/0.png", "shots"), ("shots", ".")]:
+        with open_source(tmp_path / source) as video, pytest.raises(OptionError, match="folder that the input is in"):
+            open_output("maps", tmp_path / place, video.info, overwrite=True)
+    (tmp_path / "link").unlink()
+    assert sorted(tmp_path.rglob("*")) == before

@@ -25,7 +25,7 @@ class Frame:
         pts: presentation time in units of `time_base`.
         time_base: seconds per unit of `pts`.
         corrupt: the picture was damaged and stands in for the real one.
-        name: the file's stem for a frame folder, else None.
+        name: the file's stem for a picture and in a frame folder (there its full name where stems repeat), else None.
     """
 
     pixels: Pixels

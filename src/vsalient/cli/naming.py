@@ -57,7 +57,7 @@ class AnyTarget(Generic[K]):
     @property
     def exists(self) -> bool:
         """Whether something stands there that would be replaced; an empty folder does not count."""
-        return any(self.path.iterdir()) if self.path.is_dir() else self.path.exists()
+        return any(self.path.iterdir()) if self.path.is_dir() else self.path.exists() or self.path.is_symlink()
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +101,7 @@ def plan_targets(
     *,
     model: str,
     endings: "Mapping[OutputKind, str] | None" = None,
+    skip_existing: bool = False,
 ) -> list[Job]:
     """Work out every output's path and check that they can be written side by side.
 
@@ -111,6 +112,8 @@ def plan_targets(
             the current folder.
         model: what `{model}` stands for.
         endings: kind -> the suffix to use in place of its default one.
+        skip_existing: leave out sources that are outputs of others: the same pattern, typed again in the same
+            folder to go on with a batch, names them too.
 
     Raises:
         OptionError: a template that cannot be read, a suffix its kind cannot have, or two outputs of one name.
@@ -121,7 +124,7 @@ def plan_targets(
     forms = {
         kind: Form(label, next(iter(suffixes(kind)), ""), partial(_check_media, kind)) for kind, label in KINDS.items()
     }
-    return plan_outputs(sources, kinds, output, model=model, endings=endings, forms=forms)
+    return plan_outputs(sources, kinds, output, model=model, endings=endings, forms=forms, skip_existing=skip_existing)
 
 
 def plan_outputs(
@@ -132,6 +135,7 @@ def plan_outputs(
     model: str,
     forms: Mapping[K, Form],
     endings: Mapping[K, str] | None = None,
+    skip_existing: bool = False,
 ) -> list[AnyJob[K]]:
     """As `plan_targets`, for the kinds of another verb, given their `forms`."""
     template = _template(sources, kinds, output)
@@ -139,19 +143,33 @@ def plan_outputs(
     for source in sources:
         names = {kind: _fill(template, source, kind, model, forms[kind], (endings or {}).get(kind)) for kind in kinds}
         jobs.append(AnyJob(source, tuple(AnyTarget(kind, path) for kind, path in names.items())))
+    if skip_existing:
+        made = {target.path.resolve(): job.source for job in jobs for target in job.targets}
+        jobs = [job for job in jobs if made.get(job.source.resolve(), job.source) == job.source]
+        sources = [job.source for job in jobs]
     taken: dict[Path, Path] = {}
-    inputs = {source.resolve(): source for source in sources}
+    inputs = {source.resolve() for source in sources}
+    # A folder of pictures that is overwritten is replaced as a whole: it must not be one that holds an input.
+    holders = {
+        folder: source
+        for source in sources
+        for folder in (source.parent.resolve(), *source.parent.resolve().parents, *source.resolve().parents)
+    }
     for job in jobs:
         for target in job.targets:
             place = target.path.resolve()
             if place in taken:
-                field = "kind" if taken[place] == job.source else "parent"
-                raise OptionError(
-                    f"two outputs would be {target.path} (of {taken[place]} and {job.source}): "
-                    f"give -o a template with {{{field}}}"
-                )
+                if taken[place] == job.source:
+                    step = "give -o a template with {kind}"
+                elif taken[place].parent.resolve() == job.source.parent.resolve():
+                    step = "run vsalient for each of them, with another -o"
+                else:
+                    step = "give -o a template with {parent}"
+                raise OptionError(f"two outputs would be {target.path} (of {taken[place]} and {job.source}): {step}")
             if place in inputs:
                 raise OutputError(f"{target.path} is an input and would be replaced: choose another -o")
+            if place in holders:
+                raise OutputError(f"{target.path} is a folder that holds the input {holders[place]}: choose another -o")
             taken[place] = job.source
             forms[target.kind].check(target.path)
     return jobs
@@ -203,14 +221,15 @@ def _template(sources: Sequence[Path], kinds: Sequence[str], output: str | None)
         return default
     if "{" in output:
         try:
-            names = [name for _, name, _, _ in string.Formatter().parse(output) if name is not None]
+            fields = [field[1:] for field in string.Formatter().parse(output) if field[1] is not None]
         except ValueError as error:
             raise OptionError(f"-o '{output}' is no template: {error}") from None
-        for name in names:
-            if name not in FIELDS:
-                raise OptionError(f"-o field {{{name}}} is unknown: use {', '.join(f'{{{f}}}' for f in FIELDS)}")
-        return output
-    path = Path(output).expanduser()
+        for name, form, conversion in fields:
+            if name not in FIELDS or form or conversion:
+                field = f"{name}{'!' if conversion else ''}{conversion or ''}{':' if form else ''}{form}"
+                raise OptionError(f"-o field {{{field}}} is unknown: use {', '.join(f'{{{f}}}' for f in FIELDS)}")
+        return _at_home(output)
+    path = Path(_at_home(output))
     is_file = path.suffix.lower() in _FILE_ENDINGS and not path.is_dir() and not output.endswith(("/", os.sep))
     if not is_file:
         return _escape(str(path)) + os.sep + default
@@ -238,4 +257,11 @@ def _fill(template: str, source: Path, kind: str, model: str, form: Form, ending
         suffix=suffix,
     )
     # A folder has no ending: "{stem}_{kind}.{ext}" must not leave a dot behind.
-    return Path(text if suffix else text.rstrip(".")).expanduser()
+    return Path(text if suffix else text.rstrip("."))
+
+
+def _at_home(output: str) -> str:
+    """`-o` with a leading ~ resolved; never that of an input's name, which is no folder."""
+    return (
+        output.replace("~", str(Path.home()), 1) if output == "~" or output.startswith(("~/", f"~{os.sep}")) else output
+    )

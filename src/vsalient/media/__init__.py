@@ -11,7 +11,7 @@ from vsalient.media.output import Output
 from vsalient.media.outputs import OutputKind, check_output, open_output, suffixes
 from vsalient.media.overlay_video import OverlayVideo
 from vsalient.media.saliency_video import SaliencyVideo
-from vsalient.media.source import Source
+from vsalient.media.source import Source, check_range, exact_rate
 
 __all__ = [
     "AlphaVideo",
@@ -26,6 +26,8 @@ __all__ = [
     "SaliencyVideo",
     "Source",
     "check_output",
+    "check_range",
+    "exact_rate",
     "find_sources",
     "open_output",
     "open_source",

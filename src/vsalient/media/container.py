@@ -16,6 +16,11 @@ _TEXT_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 _TS_DISCONT = 0x0200
 
 
+def ffmpeg_name(path: Path) -> str:
+    """The path as FFmpeg must be given it: what stands before a colon would be a protocol, as in `12:30.mp4`."""
+    return f"./{path}" if ":" in str(path) and not path.is_absolute() else str(path)
+
+
 def open_container(path: Path) -> InputContainer:
     """Open `path` for reading.
 
@@ -30,7 +35,7 @@ def open_container(path: Path) -> InputContainer:
     if path.is_file() and path.stat().st_size == 0:
         raise DecodeError(f"{path} is empty (0 bytes); copy or record it again.")
     try:
-        container = av.open(str(path), "r", metadata_errors="replace")
+        container = av.open(ffmpeg_name(path), "r", metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, PermissionError):
             raise InputError(f"{path} cannot be read: permission denied.") from None

@@ -1,6 +1,7 @@
 """One video file being written: exact times, tagged colours, sound beside it, a temporary name until it is whole."""
 
 import contextlib
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -16,7 +17,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vsalient.media.audio import AudioTracks
-from vsalient.media.container import open_container, video_stream
+from vsalient.media.container import ffmpeg_name, open_container, video_stream
 from vsalient.media.output import hidden_sibling, refuse_existing, writing
 from vsalient.types import VideoInfo
 
@@ -86,9 +87,13 @@ class VideoEncoder:
         try:
             with writing(path):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                # Sound often starts a little before zero (its codec's run-in): that must not move the pictures.
-                options = {"avoid_negative_ts": "disabled"} if path.suffix.lower() in (".mkv", ".webm") else {}
-                self._container = av.open(str(self._temporary), "w", options=options)
+                if path.suffix.lower() in (".mkv", ".webm"):
+                    # Sound often starts a little before zero (its codec's run-in): that must not move the pictures.
+                    options = {"avoid_negative_ts": "disabled"}
+                else:
+                    # Where a track begins is kept in units of its own, thousandths of a second if nothing is said.
+                    options = {"movie_timescale": str(_timescale(info.time_base))}
+                self._container = av.open(ffmpeg_name(self._temporary), "w", options=options)
                 self._stream = self._add_stream(self._container, info)
                 if source is not None and source.is_file():
                     self._stream.codec_context.sample_aspect_ratio = _aspect(source, info)
@@ -193,6 +198,12 @@ class VideoEncoder:
             with contextlib.suppress(OSError):
                 self._temporary.unlink(missing_ok=True)
             self._temporary = None
+
+
+def _timescale(time_base: Fraction) -> int:
+    """Units a second in which times in `time_base` and in milliseconds are whole; at most what a file can hold."""
+    scale = math.lcm(time_base.denominator, 1000)
+    return scale if scale < 2**31 else min(time_base.denominator, 2**31 - 1)
 
 
 def _aspect(source: Path, info: VideoInfo) -> Fraction:

@@ -100,6 +100,8 @@ class FrameFolder(Source):
         if first is None:
             raise DecodeError(f"{path}: not one picture could be read; the files are damaged.")
         self._path, self._files, self._size = path, numbered, first.shape
+        # a.png beside a.jpg: their maps must not take each other's name.
+        self._in_full = len({file.stem for file in files}) < len(files)
         self.corrupt_frames = 0
         self._stand_in = first
         self._indices = itertools.count()
@@ -131,7 +133,8 @@ class FrameFolder(Source):
                     "all frames of a folder must have one size."
                 )
             self._stand_in = pixels
-            yield Frame(pixels, next(self._indices), number, self._time_base, corrupt=corrupt, name=file.stem)
+            name = file.name if self._in_full else file.stem
+            yield Frame(pixels, next(self._indices), number, self._time_base, corrupt=corrupt, name=name)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -161,7 +164,7 @@ class ImageSource(Source):
         self._path, self._start, self._end = path, start, end
         self.corrupt_frames = 0
         self._image = _open_image(path)
-        count = getattr(self._image, "n_frames", 1)
+        self._count = count = getattr(self._image, "n_frames", 1)
         try:
             frames = self._deliver()
             first = next(frames, None)
@@ -198,12 +201,13 @@ class ImageSource(Source):
     def _deliver(self) -> Iterator[Frame]:
         pts = 0
         indices = itertools.count()
+        name = self._path.stem if self._count == 1 else None
         for image in ImageSequence.Iterator(self._image):
             seconds = pts / 1000
             if self._end is not None and seconds >= self._end:
                 return
             if self._start is None or seconds >= self._start:
-                yield Frame(to_rgb(image), next(indices), pts, _MILLISECOND, name=self._path.stem)
+                yield Frame(to_rgb(image), next(indices), pts, _MILLISECOND, name=name)
             pts += _milliseconds(image)
 
 

@@ -55,7 +55,7 @@ def check_output(
         overwrite: whether something that exists may be replaced.
 
     Raises:
-        OptionError: unknown kind, a container that cannot hold it (alpha in .mp4), the input's own name.
+        OptionError: unknown kind, a container that cannot hold it (alpha in .mp4), the input's own name or folder.
         OutputError: it exists already, or its place is no folder or cannot be written to.
     """
     path = Path(path)
@@ -64,6 +64,8 @@ def check_output(
     origin = source or (info.path if info is not None else None)
     if origin is not None and path.resolve() == origin.resolve():
         raise OptionError(f"{path} is the input itself; choose another name for the output.")
+    if origin is not None and path.resolve() in (*origin.resolve().parents, origin.parent.resolve()):
+        raise OptionError(f"{path} is the folder that the input is in; choose another name for the output.")
     if kind in VIDEO_OUTPUTS:
         VIDEO_OUTPUTS[kind].check_suffix(path)
         if path.is_dir():

@@ -2,12 +2,16 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from vsalient.errors import InputError, OptionError
 from vsalient.types import Frame, VideoInfo
+
+_LATEST = 1e9  # seconds, 30 years: FFmpeg's clocks hold no much later time
+_SLOWEST, _FASTEST = 0.001, 100_000  # frames a second
 
 
 class Source(ABC):
@@ -44,12 +48,26 @@ def check_range(start: float | None, end: float | None) -> None:
     """Refuse a time range that is empty by itself.
 
     Raises:
-        OptionError: a negative start, or an end that is not after the start.
+        OptionError: a negative start, an end that is not after the start, or no number of seconds at all.
     """
+    for name, seconds in (("start", start), ("end", end)):
+        if seconds is not None and not abs(seconds) <= _LATEST:  # NaN too
+            raise OptionError(f"{name} {seconds:g} s is no time in a video; give seconds from the beginning.")
     if start is not None and start < 0:
         raise OptionError(f"start {start:g} s is negative; give seconds from the beginning, 0 or more.")
     if end is not None and end <= (start or 0.0):
         raise OptionError(f"end {end:g} s is not after start {start or 0:g} s; give a later end.")
+
+
+def exact_rate(rate: float | Fraction) -> Fraction:
+    """Frames a second as a fraction that media files can hold.
+
+    Raises:
+        OptionError: not a rate from 0.001 to 100,000 frames a second.
+    """
+    if not _SLOWEST <= rate <= _FASTEST:  # NaN too
+        raise OptionError(f"rate {float(rate):g} is impossible: give frames a second, from {_SLOWEST} to {_FASTEST}")
+    return Fraction(rate).limit_denominator(10_000)
 
 
 def empty_range(path: Path, start: float | None, end: float | None, duration: float | None) -> InputError:
