@@ -4,9 +4,12 @@ import csv
 import io
 import json
 import math
+import os
+import signal
 import subprocess
 import sys
 import tarfile
+import time
 from pathlib import Path
 
 import cv2
@@ -299,6 +302,26 @@ def test_damaged_pictures_make_no_other_noise(tmp_path, capfd, damage):
     with pytest.raises(DecodeError, match=r"0\.png cannot be decoded"):
         read_map(path)
     assert capfd.readouterr().err == ""  # image libraries write there by themselves
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs process groups")
+def test_an_interrupt_ends_all_workers_in_silence(tmp_path):
+    make_set(tmp_path, {name: range(12) for name in "abcd"})
+    command = [sys.executable, "-m", "vsalient", "evaluate", *[str(tmp_path / "pred")] * 9, str(tmp_path / "gt")]
+    process = subprocess.Popen(
+        [*command, "--jobs", "2", "--metrics", "all"], stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+    children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+    deadline = time.monotonic() + 20
+    # The resource tracker is the first child, workers are the others; without /proc a guess must do.
+    while time.monotonic() < deadline and process.poll() is None:
+        if len(children.read_text().split()) > 1 if children.exists() else time.monotonic() > deadline - 18:
+            break
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=20)
+    assert process.returncode == 130
+    assert err.strip() == "Interrupted."
 
 
 def test_colour_pictures_are_refused(tmp_path, run):

@@ -2,10 +2,14 @@
 
 import multiprocessing
 import os
+import signal
+import sys
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -111,11 +115,12 @@ def score_sequences(
         return [outcomes[at] for at in range(len(plans))]
     threads = max(1, (os.cpu_count() or 1) // jobs) + 1
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_one_core) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker) as pool:
         try:
             # The longest first, so that no worker is left with it at the end.
             order = sorted(range(len(plans)), key=lambda at: -len(plans[at].items))
-            futures = {pool.submit(score_sequence, plans[at], options, threads=threads): at for at in order}
+            with _interrupts_held():
+                futures = {pool.submit(score_sequence, plans[at], options, threads=threads): at for at in order}
             for future in as_completed(futures):
                 outcomes[futures[future]] = future.result()
                 if progress is not None:
@@ -303,8 +308,36 @@ def _where(plan: SequencePlan, item: Item) -> str:
     return f"sequence {plan.name}, frame {item.frame}" if plan.name else f"frame {item.frame}"
 
 
-def _one_core() -> None:
-    """Keep a worker to itself: the parallelism is between sequences."""
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Let processes begin that do not hear Ctrl-C before they are ready: each would print its own traceback.
+
+    They inherit what this thread blocks. The signal may reach another thread, so its handler waits as well: a process
+    that is left half begun would complain too.
+    """
+    handler = signal.getsignal(signal.SIGINT)
+    deaf = handler in (signal.SIG_IGN, None)  # nohup, or a job in the background
+    if sys.platform == "win32" or deaf or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        if came:
+            signal.raise_signal(signal.SIGINT)
+
+
+def _begin_worker() -> None:
+    """End at once and in silence on Ctrl-C, and keep to one core: the parallelism is between sequences."""
     import cv2
 
     cv2.setNumThreads(1)
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if sys.platform != "win32":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
