@@ -1,5 +1,6 @@
 """The Python interface, and every example of docs/api.md."""
 
+import math
 import re
 from pathlib import Path
 
@@ -102,6 +103,9 @@ def test_settings_are_checked_at_once(model: vsalient.Model) -> None:
     ]:
         with pytest.raises(OptionError, match=words):
             model.predict(stripes(1), **settings)  # type: ignore[arg-type]
+    for settings, words in [({"start": -1}, "negative"), ({"end": math.inf}, "no time"), ({"rate": math.nan}, "rate")]:
+        with pytest.raises(OptionError, match=words):
+            model.predict("clip.mp4", **settings)  # type: ignore[arg-type]
 
 
 def test_one_video_at_a_time(model: vsalient.Model) -> None:

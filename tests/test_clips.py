@@ -40,9 +40,7 @@ def test_shift_ends_with_a_full_clip_at_the_last_frame(frames: int, expected: li
         (10, 7, list(range(10))),
     ],
 )
-def test_repeat_first_starts_below_every_multiple_of_the_stride(
-    frames: int, overlap: int, expected: list[int]
-) -> None:
+def test_repeat_first_starts_below_every_multiple_of_the_stride(frames: int, overlap: int, expected: list[int]) -> None:
     assert starts(frames, 8, overlap, "repeat-first") == expected
 
 
@@ -125,6 +123,12 @@ def test_what_the_planner_says_is_over_is_over(plan: tuple[int, int, int, Tail, 
         if index < frames:
             assert index + 1 - min(reads_from, writes_from) <= interval * (2 * length + 1)
     assert reads_from == writes_from == frames
+
+
+def test_a_clip_that_no_memory_holds_is_refused() -> None:
+    assert len(next(plan_clips(1, 1024, 0))) == 1024
+    with pytest.raises(OptionError, match="at most 1024 frames"):
+        ClipPlanner(1025, 0)
 
 
 @given(st.integers(1, 60), st.integers(1, 9), st.data())

@@ -158,6 +158,40 @@ def test_existing_outputs(place: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert run("a.mp4", "--overwrite", "--skip-existing") == 1
 
 
+def test_a_folder_that_holds_an_input_is_never_replaced(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "shots").mkdir()
+    for index, pixels in enumerate(stripes(3)):
+        Image.fromarray(pixels).save(place / "shots" / f"{index}.png")
+    before = listing(place)
+    for arguments in (["shots/0.png", "-o", "{parent}"], ["shots", "-o", "{parent}/{stem}"]):
+        assert run(*arguments, "-w", "maps", "--overwrite") == 1
+        printed = capsys.readouterr()
+        assert "input" in printed.err and "choose another -o" in printed.err and printed.err.count("\n") == 1
+    assert listing(place) == before
+
+
+def test_the_same_pattern_goes_on_with_a_batch(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_clip(place / "a.mp4", 2)
+    write_clip(place / "b.mp4", 2)
+    assert run("a.mp4", "-q") == 0
+    capsys.readouterr()
+    assert run("*.mp4", "--skip-existing") == 0
+    printed = capsys.readouterr()
+    assert printed.out == "b_saliency.mp4\n" and "2 of 2 inputs" in printed.err
+    assert run("a.mp4", "-o", "a.mp4", "--skip-existing") == 1, "its own input is not passed over in silence"
+
+
+def test_names_that_programs_stumble_over(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clip = write_clip(place / "clip.mp4", 2)
+    names = ["12:30.mp4", "concat:x.mp4", "~backup.mp4", "per%03d.mp4", "br{ace}.mp4", "gl[o]b.mp4", "a b 日本.mp4"]
+    for name in names:
+        clip.with_name(name).write_bytes(clip.read_bytes())
+    assert run(*names, "-w", "video,overlay", "-q") == 0
+    assert capsys.readouterr().out.split("\n")[:2] == ["12:30_saliency.mp4", "12:30_overlay.mp4"]
+    for name in names:
+        assert len(read_pts(place / name.replace(".mp4", "_saliency.mp4"))) == 2
+
+
 def test_masks_by_threshold(place: Path) -> None:
     write_clip(place / "in.mp4", 2)
     for how, share in [("fixed:1", 0.0), ("0", 1.0), ("otsu", 0.25), ("adaptive", 0.25)]:
@@ -189,10 +223,40 @@ def test_inputs_from_stdin(place: Path, monkeypatch: pytest.MonkeyPatch, capsys:
     monkeypatch.setattr("sys.stdin", io.StringIO("a.mp4\n\nb.mp4\n"))
     assert run("-", "-q") == 0
     assert capsys.readouterr().out.split() == ["a_saliency.mp4", "b_saliency.mp4"]
+    for nothing in (io.StringIO("\n"), None):  # None: started with a closed stdin
+        monkeypatch.setattr("sys.stdin", nothing)
+        assert run("-", "--json") == 1
+        assert capsys.readouterr().err == "Error: there are no inputs: the list on stdin is empty\n"
+    assert run("") == 1
+    assert "empty name" in capsys.readouterr().err, "not the current folder"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pipes")
+def test_a_reader_that_has_gone_ends_no_batch(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in "ab":
+        write_clip(place / f"{name}.mp4", 2)
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as stream:
+        monkeypatch.setattr("sys.stdout", stream)
+        assert run("a.mp4", "b.mp4", "-q") == 0
+        assert (place / "a_saliency.mp4").exists() and (place / "b_saliency.mp4").exists()
+
+
+def test_quiet_while_looking_for_inputs(place: Path) -> None:
+    write_clip(place / "a.mp4", 2)
+    Image.fromarray(stripes(1)[0]).save(place / "cover.png")
+    done = subprocess.run(
+        [sys.executable, "-m", "vsalient", "predict", ".", "-q", "-o", "x.avi"], text=True, capture_output=True
+    )
+    assert done.stderr.count("\n") == 1 and "x.avi" in done.stderr, done.stderr
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
-def test_ctrl_c_leaves_no_half_file(place: Path) -> None:
+@pytest.mark.parametrize(
+    "signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=["ctrl-c", "terminated twice"]
+)
+def test_being_stopped_leaves_no_half_file(place: Path, signals: list[signal.Signals]) -> None:
     write_clip(place / "long.mp4", 1200)
     program = (
         f"import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
@@ -212,9 +276,11 @@ def test_ctrl_c_leaves_no_half_file(place: Path) -> None:
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.02)
     time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    for number in signals:
+        process.send_signal(number)
+        time.sleep(0.02)
     out, error = process.communicate(timeout=30)
-    assert process.returncode == 130 and out == ""
+    assert process.returncode == 128 + signals[0] and out == ""
     assert "Interrupted" in error and "Traceback" not in error
     assert listing(place) == ["long.mp4", "started"]
 
@@ -224,6 +290,8 @@ def test_ctrl_c_leaves_no_half_file(place: Path) -> None:
     [
         (["--overlap", "4"], "overlap 4 does not fit a clip length of 4"),
         (["--clip-length", "0"], "clip length 0"),
+        (["--clip-length", "999999999"], "at most 1024 frames"),
+        (["--threshold", ""], "Unknown threshold ''"),
         (["--threshold", "half"], "Unknown threshold 'half'"),
         (["--threshold", "hysteresis:0.2,0.8"], "vsalient segment"),
         (["--write", "vidoe"], "--write 'vidoe' is unknown"),
@@ -234,15 +302,25 @@ def test_ctrl_c_leaves_no_half_file(place: Path) -> None:
         (["--resolution", "640x480"], "geometry '640x480'"),
         (["--start", "-1"], "--start -1"),
         (["--start", "2", "--end", "1"], "--end 1 does not come after --start 2"),
+        (["--start", "nan"], "--start nan"),
+        (["--end", "inf"], "--end inf"),
+        (["--start", "1e300"], "start 1e+300"),
         (["--rate", "0"], "--rate 0"),
+        (["--rate", "nan"], "--rate nan"),
+        (["--rate", "1e-9"], "rate 1e-09 is impossible"),
         (["--write", "alpha", "-o", "x.mp4"], "alpha"),
         (["--write", "alpha,video", "-o", "x.webm"], "one file for 2 kinds"),
         (["--write", "maps", "-o", "x.png"], "folder of PNGs"),
         (["-o", "{stam}.mp4"], "{stam}"),
         (["-o", "{stem"], "no template"),
+        (["-o", "{stem!x}.mp4"], "{stem!x} is unknown"),
+        (["-o", "{stem:d}.mp4"], "{stem:d} is unknown"),
+        (["-o", "{stem:>{model}}.mp4"], "is unknown"),
+        (["-o", "x" * 300 + ".mp4"], "name too long"),
         (["-o", "x.avi"], ".avi"),
         (["-o", "in.mp4"], "is an input"),
         (["--background-color", "greeen"], "'greeen' is no colour"),
+        (["--background-color", "rgb(1000,0,0)"], "is no colour"),
         (["-q", "-v"], "contradict"),
     ],
 )  # fmt: skip
@@ -290,6 +368,7 @@ def test_a_template_names_outputs(place: Path) -> None:
     ("sources", "kinds", "output", "error", "words"),
     [
         (["one/clip.mp4", "two/clip.mp4"], ["video"], None, OptionError, "{parent}"),
+        (["clip.mp4", "clip.mkv"], ["video"], None, OptionError, "for each of them"),
         (["clip.mp4"], ["video", "mask-video"], "{stem}_x.mp4", OptionError, "{kind}"),
         (["a.mp4", "b.mp4"], ["video"], "x.mp4", OptionError, "one file for 2 inputs"),
     ],
@@ -309,6 +388,8 @@ def test_only_what_is_missing_is_written_when_skipping(place: Path) -> None:
         keep_wanted(jobs, overwrite=False, skip_existing=False)
     kept = keep_wanted(jobs, overwrite=False, skip_existing=True)
     assert [target.kind for target in kept[0].targets] == ["maps"], "an empty folder is nothing"
+    (place / "b_saliency.mp4").symlink_to("nowhere")
+    assert plan_targets([Path("b.mp4")], ["video"], None, model="m")[0].targets[0].exists, "a link that leads nowhere"
 
 
 def test_the_documentation_names_options_that_exist() -> None:

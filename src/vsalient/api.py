@@ -122,14 +122,15 @@ class Model:
             tail=tail,
             resolution=resolution,
         )
-        if rate <= 0:
-            raise OptionError(f"rate {rate} is impossible: give frames a second, above 0")
-        exact_rate = Fraction(rate).limit_denominator(100_000)
+        from vsalient.media import check_range, exact_rate
+
+        exact = exact_rate(rate)
         if not isinstance(source, str | Path):
             if start is not None or end is not None:
                 raise OptionError("start and end are for files: leave them out, or cut the list of frames")
-            return self._maps(_numbered(source, exact_rate), procedure)
-        return self._file(Path(source), procedure, start, end, exact_rate)
+            return self._maps(_numbered(source, exact), procedure)
+        check_range(start, end)
+        return self._file(Path(source), procedure, start, end, exact)
 
     def write(
         self,

@@ -24,6 +24,9 @@ Tail = Literal["shift", "repeat-first", "repeat-last", "centred", "causal"]
 TAILS: tuple[Tail, ...] = get_args(Tail)
 PER_FRAME_TAILS: tuple[Tail, ...] = ("centred", "causal")
 
+LONGEST = 1024
+"""Frames in a clip at most: far more than any network was trained on."""
+
 
 def check_clips(length: int, overlap: int, tail: str = "shift", interval: int = 1) -> None:
     """Raise OptionError unless the numbers describe a plan that can be followed."""
@@ -31,6 +34,8 @@ def check_clips(length: int, overlap: int, tail: str = "shift", interval: int = 
         raise OptionError(f"tail policy {tail!r} is unknown: choose one of {', '.join(TAILS)}")
     if length < 1:
         raise OptionError(f"clip length {length} is too small: it must be at least 1 frame")
+    if length > LONGEST:
+        raise OptionError(f"clip length {length} is too large: a clip is held in memory, at most {LONGEST} frames")
     if not 0 <= overlap < length:
         raise OptionError(
             f"overlap {overlap} does not fit a clip length of {length}: choose one from 0 to {length - 1}"
@@ -100,9 +105,7 @@ class ClipPlanner:
         return clips
 
 
-def plan_clips(
-    frames: int, length: int, overlap: int, *, tail: Tail = "shift", interval: int = 1
-) -> Iterator[Clip]:
+def plan_clips(frames: int, length: int, overlap: int, *, tail: Tail = "shift", interval: int = 1) -> Iterator[Clip]:
     """All clips of a video of `frames` frames, in the order in which the planner gives them."""
     planner = ClipPlanner(length, overlap, tail=tail, interval=interval)
     for index in range(frames):

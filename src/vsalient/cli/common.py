@@ -1,5 +1,8 @@
 """What `predict` and `segment` share: grouped options, inputs, and the loop over a batch."""
 
+import logging
+import math
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -154,8 +157,12 @@ def check_times(start: float | None, end: float | None, rate: float | None) -> N
     """Refuse an impossible time range or rate.
 
     Raises:
-        OptionError: a negative start, an end that does not come after the start, or a rate of 0 or less.
+        OptionError: not a finite number, a negative start, an end that does not come after the start, or a rate of
+            0 or less.
     """
+    for name, value in (("start", start), ("end", end), ("rate", rate)):
+        if value is not None and not math.isfinite(value):
+            raise OptionError(f"--{name} {value:g} is no number to work with: give a finite one")
     if rate is not None and rate <= 0:
         raise OptionError(f"--rate {rate:g} is impossible: give frames a second, above 0")
     if start is not None and start < 0:
@@ -196,33 +203,39 @@ class Outcome:
         return "failed" if self.error is not None else "skipped" if self.skipped else "done"
 
 
-def find_inputs(inputs: Sequence[str], *, keep_going: bool) -> tuple[list[Path], list[Outcome]]:
+def find_inputs(inputs: Sequence[str], *, keep_going: bool, quiet: bool = False) -> tuple[list[Path], list[Outcome]]:
     """Expand globs and folders; `-` stands for paths on stdin, one a line.
 
     Returns:
         The videos and frame folders, without repeats, and with `keep_going` the inputs that failed.
 
     Raises:
-        InputError: an input is missing or holds no frames, and `keep_going` is off.
+        InputError: an input is missing or holds no frames, and `keep_going` is off; or there is none at all.
     """
     from vsalient.media import find_sources
 
+    if quiet:
+        logging.getLogger("vsalient").setLevel(logging.ERROR)
     found: dict[Path, None] = {}
     failed: list[Outcome] = []
     for text in _with_stdin(inputs):
         try:
+            if not text.strip():  # an unset variable of the shell; a path of no length would be the current folder
+                raise InputError("an input has an empty name: give a video or a folder")
             found |= dict.fromkeys(find_sources([text]))
         except InputError as error:
             if not keep_going:
                 raise
             failed.append(Outcome(text, error=str(error)))
+    if not found and not failed:
+        raise InputError("there are no inputs: the list on stdin is empty")
     return list(found), failed
 
 
 def _with_stdin(inputs: Sequence[str]) -> Iterable[str]:
     for text in inputs:
         if text == "-":
-            yield from (line.strip() for line in sys.stdin if line.strip())
+            yield from (line.strip() for line in sys.stdin or () if line.strip())
         else:
             yield text
 
@@ -255,6 +268,14 @@ def run_batch(
             failure.__cause__ = error
             return outcomes, failure
     return outcomes, None
+
+
+def print_path(path: Path) -> None:
+    """Print a path on stdout; when its reader has gone (`| head -1`), the work goes on all the same."""
+    try:
+        click.echo(str(path))
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> int | None:

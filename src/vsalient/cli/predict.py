@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -28,6 +27,7 @@ from vsalient.cli.common import (
     model_options,
     option,
     options,
+    print_path,
     range_options,
     run_batch,
 )
@@ -149,7 +149,7 @@ def command(
         resolution=resolution,
     )
     looks = _Looks(
-        threshold=_check_threshold(threshold or procedure.threshold),
+        threshold=_check_threshold(procedure.threshold if threshold is None else threshold),
         mask_style=mask_style or ("palette" if protocol == "paper" else "gray"),
         audio=not no_audio,
         background=_check_color(background_color),
@@ -159,8 +159,8 @@ def command(
         "alpha": ".mov" if alpha_format == "prores" else ".webm",
         "video": ".mkv" if lossless else ".mp4",
     }
-    sources, failed = find_inputs(inputs, keep_going=keep_going)
-    planned = plan_targets(sources, wanted, output, model=entry.name, endings=endings)
+    sources, failed = find_inputs(inputs, keep_going=keep_going, quiet=quiet)
+    planned = plan_targets(sources, wanted, output, model=entry.name, endings=endings, skip_existing=skip_existing)
     jobs = keep_wanted(planned, overwrite=overwrite, skip_existing=skip_existing)
 
     # Rich and PyTorch are loaded only now, when nothing can be wrong with the options any more.
@@ -199,10 +199,10 @@ def _check_color(text: str) -> tuple[int, int, int]:
     from PIL import ImageColor
 
     try:
-        red, green, blue = ImageColor.getrgb(text)[:3]
-    except ValueError:
+        color = bytes(ImageColor.getrgb(text)[:3])
+    except ValueError:  # also of bytes: rgb(1000,0,0)
         raise OptionError(f"--background-color '{text}' is no colour: give a name such as white, or #rrggbb") from None
-    return red, green, blue
+    return color[0], color[1], color[2]
 
 
 @dataclass
@@ -224,12 +224,11 @@ class _Worker:
             outcome.skipped = True
             self.narrator.say(f"{job.source}: skipped, its outputs exist")
             return outcome
-        from vsalient.media import open_source
+        from vsalient.media import exact_rate, open_source
 
         start, end, rate = self.span
-        exact_rate = None if rate is None else Fraction(rate).limit_denominator(100_000)
         # The source is opened first: whether it can be read is known long before PyTorch is loaded.
-        with open_source(job.source, start=start, end=end, rate=exact_rate) as source:
+        with open_source(job.source, start=start, end=end, rate=None if rate is None else exact_rate(rate)) as source:
             info = source.info
             self.narrator.detail(f"{job.source}: {_describe(info)}")
             model = self._loaded()
@@ -245,7 +244,7 @@ class _Worker:
         outcome.summary = report.figures()
         if self.print_paths:
             for target in job.targets:
-                click.echo(str(target.path))
+                print_path(target.path)
         return outcome
 
     def _open(self, job: Job, info: VideoInfo) -> "list[Output]":

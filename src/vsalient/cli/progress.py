@@ -96,13 +96,13 @@ class Narrator:
         if self.quiet:
             for outcome in outcomes:
                 if outcome.error is not None:
-                    self.console.print(f"Error: {outcome.source}: {outcome.error}", markup=False)
+                    self.console.print(f"Error: {_named(outcome)}", markup=False)
             return
         if len(outcomes) < 2:
             return
         if not self.console.is_terminal:
             for outcome in outcomes:
-                self.say(f"{outcome.state:8}{outcome.source}{f': {outcome.error}' if outcome.error else ''}")
+                self.say(f"{outcome.state:8}{_named(outcome)}")
         else:
             table = Table("input", "result", "", box=None, pad_edge=False)
             for outcome in outcomes:
@@ -111,6 +111,13 @@ class Narrator:
             self.console.print(table)
         failures = sum(outcome.error is not None for outcome in outcomes)
         self.say(f"{len(outcomes) - failures} of {len(outcomes)} inputs succeeded")
+
+
+def _named(outcome: Outcome) -> str:
+    """The source with its error, which as a rule begins with the source's name."""
+    if outcome.error is None or outcome.error.startswith(outcome.source):
+        return outcome.error or outcome.source
+    return f"{outcome.source}: {outcome.error}"
 
 
 class FrameBar:

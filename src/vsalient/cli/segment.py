@@ -182,7 +182,7 @@ def command(
     looks = Looks(style, instances, not no_audio, overwrite, (start, end))
     steps = _steps(parsed, refinements, tau, cleanup, instances)
 
-    sources, failed = find_inputs(inputs or maps, keep_going=keep_going)
+    sources, failed = find_inputs(inputs or maps, keep_going=keep_going, quiet=quiet)
     made = None
     if maps:
         made = pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
@@ -194,6 +194,7 @@ def command(
         model="maps" if maps else entry.name,
         endings=endings,
         forms=FORMS,
+        skip_existing=skip_existing,
     )
     jobs = keep_wanted(planned, overwrite=overwrite, skip_existing=skip_existing)
     from vsalient.cli.progress import Narrator

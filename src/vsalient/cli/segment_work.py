@@ -9,14 +9,13 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
 import numpy as np
 
-from vsalient.cli.common import Outcome, expected_frames
+from vsalient.cli.common import Outcome, expected_frames, print_path
 from vsalient.cli.naming import AnyJob, stem_of
 from vsalient.cli.segment_outputs import Looks, SegmentKind, SegmentSink, open_writers
 from vsalient.errors import InputError
-from vsalient.media import open_source
+from vsalient.media import exact_rate, open_source
 from vsalient.media.images import list_images
 from vsalient.pipeline import Report, queue_depth
 from vsalient.segment.segmenter import Cleanup, MapRefiner, MaskRefiner, Segmenter
@@ -113,14 +112,12 @@ class Worker:
         outcome.summary = report.figures()
         if self.print_paths:
             for target in job.targets:
-                click.echo(str(target.path))
+                print_path(target.path)
         return outcome
 
     def _open(self, path: Path) -> "Source":
         start, end, rate = self.span
-        return open_source(
-            path, start=start, end=end, rate=None if rate is None else Fraction(rate).limit_denominator(100_000)
-        )
+        return open_source(path, start=start, end=end, rate=None if rate is None else exact_rate(rate))
 
 
 def pair_maps(sources: list[Path], maps: Path) -> dict[Path, Path]:
