@@ -202,6 +202,17 @@ def test_cleanup_options(place):
     assert set(np.unique(numbers)) == {0, 1, 2, 3} and (numbers[40:55, 50:70] == 2).all()
 
 
+def test_damaged_maps_are_counted(place, capsys):
+    write_pictures(place / "frames", stripes(4))
+    write_pictures(place / "maps", soft_maps(4))
+    path = place / "maps" / "00002.png"
+    path.write_bytes(path.read_bytes()[:50])
+    assert run("frames", "--maps", "maps", "--json") == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["inputs"][0]["corrupt_frames"] == 1
+    assert "00002.png" in printed.err
+
+
 def test_the_json_summary(place, capsys):
     write_pictures(place / "maps", soft_maps(3))
     assert run("--maps", "maps", "--fill-holes", "--json", "-q") == 0

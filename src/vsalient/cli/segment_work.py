@@ -169,6 +169,7 @@ def _run_over_maps(frames: "Source", maps: "Source", sink: SegmentSink, bar: "Fr
                         "give as many maps as frames."
                     )
                 saliency = to_saliency(picture, maps.info.path)
+                report.corrupt_frames += frame.corrupt or picture.corrupt
             yield frame, saliency
 
     try:
@@ -178,7 +179,6 @@ def _run_over_maps(frames: "Source", maps: "Source", sink: SegmentSink, bar: "Fr
                 with report.busy("encode"):
                     sink.write(frame, saliency)
                 report.frames += 1
-                report.corrupt_frames += frame.corrupt
                 bar.advance(report.frames)
         with report.busy("encode"):
             sink.close()
