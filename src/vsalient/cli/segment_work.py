@@ -1,7 +1,7 @@
 """The work of `segment` on one input: from a model's maps, or from maps made earlier, to the finished outputs."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
@@ -154,7 +154,7 @@ def _run_over_maps(frames: "Source", maps: "Source", sink: SegmentSink, bar: "Fr
     report = Report()
     began = time.perf_counter()
 
-    def pairs() -> Iterator[tuple[Frame, SaliencyArray]]:
+    def pairs() -> Generator[tuple[Frame, SaliencyArray], None, None]:
         feed = zip_longest(frames, maps)
         while True:
             with report.busy("decode"):
