@@ -14,6 +14,7 @@ never needs the video's length, so the last clips, where frames run out, follow 
   beyond the video's ends repeat the nearest one. For networks that predict one frame of their clip.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Literal, get_args
 
@@ -113,7 +114,7 @@ def plan_clips(frames: int, length: int, overlap: int, *, tail: Tail = "shift", 
     yield from planner.finish()
 
 
-class _Sequence:
+class _Sequence(ABC):
     """The frames phase, phase + interval, …: local index i stands for frame phase + i × interval."""
 
     outputs: tuple[int, ...] | None = None
@@ -127,11 +128,11 @@ class _Sequence:
     def source(self, local: int) -> int:
         return self.phase + local * self.interval
 
-    def push(self) -> list[tuple[int, ...]]:
-        raise NotImplementedError
+    @abstractmethod
+    def push(self) -> list[tuple[int, ...]]: ...
 
-    def finish(self) -> list[tuple[int, ...]]:
-        raise NotImplementedError
+    @abstractmethod
+    def finish(self) -> list[tuple[int, ...]]: ...
 
 
 class _Overlapping(_Sequence):

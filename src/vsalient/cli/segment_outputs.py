@@ -1,5 +1,6 @@
 """What `segment` writes: the kinds by name, and the end of the pipeline that makes and writes segments."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -133,7 +134,7 @@ class MaskWriter:
         self._output.abort()
 
 
-class PictureFolder:
+class PictureFolder(ABC):
     """A folder with one PNG a frame that appears when it is whole."""
 
     def __init__(self, path: Path, *, overwrite: bool) -> None:
@@ -143,9 +144,9 @@ class PictureFolder:
         """Add one picture."""
         self._folder.write(picture_name(segment.frame), self.encode(segment))
 
+    @abstractmethod
     def encode(self, segment: Segment) -> bytes:
         """The PNG file of one frame."""
-        raise NotImplementedError
 
     def close(self) -> None:
         """Move the folder to its final name."""
