@@ -160,6 +160,16 @@ def test_sound_that_mp4_does_not_know(tmp_path: Path) -> None:
         assert abs(sum(frame.samples for frame in container.decode(stream)) / 48000 - 0.5) < 0.1
 
 
+@pytest.mark.parametrize("codec", ["libopus", "flac"])
+def test_sound_that_mov_refuses_with_its_header(tmp_path: Path, codec: str) -> None:
+    source = write_video(tmp_path / "s.mkv", PICTURES, audio_seconds=0.5, audio_codec=codec)
+    convert("overlay", source, tmp_path / "o.mov")
+    with av.open(str(tmp_path / "o.mov")) as container:
+        stream = container.streams.audio[0]
+        assert stream.codec_context.name == "aac"
+        assert abs(sum(frame.samples for frame in container.decode(stream)) / 48000 - 0.5) < 0.1
+
+
 @pytest.mark.parametrize(("share", "words"), [(0.05, "of an unknown kind"), (0.6, "damaged packet of sound")])
 def test_damaged_sound_does_not_stop_the_pictures(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, share: float, words: str

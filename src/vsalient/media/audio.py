@@ -1,5 +1,6 @@
 """The sound of the source, carried into an output: copied where the container takes the codec, else encoded anew."""
 
+import io
 import logging
 from collections.abc import Iterator
 from fractions import Fraction
@@ -19,6 +20,7 @@ log = logging.getLogger(__name__)
 _FALLBACK = {".webm": "libopus", ".mkv": "libopus", ".mp4": "aac", ".mov": "aac"}
 _RATE = 48000  # of what is encoded anew; surround becomes stereo then
 _WEBM_CODECS = {"opus", "vorbis"}
+_FORMATS = {".webm": "webm", ".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 
 
 class _Track:
@@ -29,11 +31,9 @@ class _Track:
         name = source.codec_context.name
         self._encoder: AudioStream | None = None
         self._last: int | None = None
-        try:
-            if suffix == ".webm" and name not in _WEBM_CODECS:
-                raise ValueError(name)
+        if _fits(source, suffix):
             self._copy = output.add_stream_from_template(source)
-        except (ValueError, av.FFmpegError):
+        else:
             encoder = output.add_stream(_FALLBACK[suffix], rate=_RATE)
             assert isinstance(encoder, AudioStream)
             encoder.layout = "mono" if source.codec_context.channels == 1 else "stereo"
@@ -75,6 +75,19 @@ class _Track:
             for frame in self._resampler.resample(None):
                 output.mux(self._encoder.encode(frame))
             output.mux(self._encoder.encode(None))
+
+
+def _fits(source: AudioStream, suffix: str) -> bool:
+    """Whether a container takes a stream as it is; some codecs (Opus in MOV) are refused with the header only."""
+    if suffix == ".webm":
+        return source.codec_context.name in _WEBM_CODECS
+    try:
+        with av.open(io.BytesIO(), "w", format=_FORMATS[suffix]) as trial:
+            trial.add_stream_from_template(source)
+            trial.start_encoding()
+    except (ValueError, av.FFmpegError):
+        return False
+    return True
 
 
 def _is_known(stream: AudioStream) -> bool:
