@@ -12,9 +12,7 @@ from vsalient.types import Clip
 
 @given(st.integers(1, 30), st.integers(1, 8), st.sampled_from(TAILS), st.data())
 @settings(max_examples=150, deadline=None)
-def test_the_stream_equals_the_mean_over_all_slots(
-    frames: int, length: int, tail: Tail, data: st.DataObject
-) -> None:
+def test_the_stream_equals_the_mean_over_all_slots(frames: int, length: int, tail: Tail, data: st.DataObject) -> None:
     overlap = length - 1 if tail in PER_FRAME_TAILS else data.draw(st.integers(0, length - 1))
     rng = np.random.default_rng(frames * 100 + length)
     planner, stitcher = ClipPlanner(length, overlap, tail=tail), Stitcher()
