@@ -414,3 +414,18 @@ def test_the_bundled_model_on_the_demo_clip(place: Path) -> None:
     for levels in maps:
         assert levels[120:380, 340:420].mean() > 200, "the cup is white"
         assert levels[:, :280].mean() < 25, "the wall is black"
+
+
+@pytest.mark.parametrize(
+    ("dtype", "exact", "protocol", "expected"),
+    [
+        ("auto", False, "default", False),
+        ("auto", False, "paper", True),
+        ("bfloat16", False, "paper", False),
+        ("float32", True, "default", True),
+    ],
+)
+def test_the_papers_protocol_means_its_arithmetic_too(dtype, exact, protocol, expected):
+    from vsalient.cli.common import check_engine_options
+
+    assert check_engine_options("cpu", dtype, exact, protocol) is expected

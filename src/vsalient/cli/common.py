@@ -98,7 +98,8 @@ def clip_options(command: Command) -> Command:
                help="The network's input: native, short:480, exact:112x112 or area:256x448 (height x width).  "
                     "[default: the model's own]"),
         option("Clips", "--protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True,
-               help="paper is the procedure of the model's authors, to the letter where it is known."),
+               help="paper is the procedure of the model's authors, to the letter where it is known; --exact comes with "
+                    "it unless --dtype says otherwise."),
     )(command)  # fmt: skip
 
 
@@ -139,8 +140,11 @@ def check_batch_options(overwrite: bool, skip_existing: bool, quiet: bool, verbo
         raise OptionError("--quiet and --verbose contradict each other: give one of them")
 
 
-def check_engine_options(device: str, dtype: str, exact: bool) -> None:
+def check_engine_options(device: str, dtype: str, exact: bool, protocol: str = "default") -> bool:
     """Refuse what can be seen to be wrong without PyTorch.
+
+    Returns:
+        Whether the engine is to be exact: as asked for, or as the authors' procedure implies where no dtype is named.
 
     Raises:
         OptionError: not the name of a device, or `--exact` with a reduced dtype.
@@ -151,6 +155,7 @@ def check_engine_options(device: str, dtype: str, exact: bool) -> None:
         raise OptionError(f"unknown device '{device}': choose auto, cpu, cuda, cuda:0 or mps")
     if exact and dtype not in ("auto", "float32"):
         raise OptionError(f"--exact means float32, not {dtype}: leave one of the two out")
+    return exact or (protocol == "paper" and dtype == "auto")
 
 
 def check_times(start: float | None, end: float | None, rate: float | None) -> None:

@@ -136,7 +136,7 @@ def command(
     INPUT is a video, a folder of frames, a folder of videos, a glob, or - for a list of paths on stdin.
     """
     check_batch_options(overwrite, skip_existing, quiet, verbose)
-    check_engine_options(device, dtype, exact)
+    exact = check_engine_options(device, dtype, exact, protocol)
     check_times(start, end, rate)
     wanted = parse_kinds(kinds)
     entry = find_entry(model)

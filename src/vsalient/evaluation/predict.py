@@ -41,7 +41,7 @@ def predict_sequences(
         split: the sequences that count, see `evaluate`.
         weights: a file instead of the model's own weights.
         device: where to run.
-        protocol: "paper" for the procedure of the model's authors.
+        protocol: "paper" for the procedure of the model's authors, in plain float32.
         progress: called with a sequence's name, how many are done, and of how many.
         say: takes the line on device and dtype.
 
@@ -61,7 +61,7 @@ def predict_sequences(
     # PyTorch comes with it.
     from vsalient.api import load_model
 
-    network = load_model(model, weights=weights, device=device)
+    network = load_model(model, weights=weights, device=device, exact=protocol == "paper")
     if say is not None:
         say(f"{network.name}: {network.description}")
     root = folder / network.name
