@@ -98,7 +98,7 @@ def clip_options(command: Command) -> Command:
                help="The network's input: native, short:480, exact:112x112 or area:256x448 (height x width).  "
                     "[default: the model's own]"),
         option("Clips", "--protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True,
-               help="paper is the procedure of the model's authors, to the letter where it is known; --exact comes with "
+               help="paper is the procedure of the model's authors, to the letter where known; --exact comes with "
                     "it unless --dtype says otherwise."),
     )(command)  # fmt: skip
 
