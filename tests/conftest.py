@@ -1,9 +1,14 @@
 """What every test leaves behind as it found it."""
 
 import logging
+import signal
 from collections.abc import Iterator
 
 import pytest
+
+# A shell that runs the tests in the background has Ctrl-C ignored, and children would inherit that: the tests of being
+# interrupted start from the usual state.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -1,5 +1,6 @@
 """What `predict` and `segment` share: grouped options, inputs, and the loop over a batch."""
 
+import contextlib
 import logging
 import math
 import os
@@ -293,6 +294,20 @@ def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> 
     return max(1, round(seconds * info.rate))
 
 
+def share_heaps() -> None:
+    """Let all threads share two heaps where the C library is glibc.
+
+    Frames are allocated in one thread and freed in another; with a heap for each thread, as glibc has by default, the
+    holes that this leaves made the peak of a long 720p video 7 % higher than a short one's.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        arena_max = -8  # M_ARENA_MAX of malloc.h
+        with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
+            ctypes.CDLL(None).mallopt(arena_max, 2)
+
+
 def load_with_progress(
     narrator: "Narrator", model: str, weights: Path | None, device: str, dtype: Any, *, exact: bool, offline: bool
 ) -> "Model":
@@ -301,6 +316,7 @@ def load_with_progress(
     Raises:
         ModelLoadError: with the text of what `vsalient.api.load_model` raises.
     """
+    share_heaps()
     from vsalient.api import load_model
     from vsalient.cli.transfer import TransferProgress
 
