@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from training_data import shard
+from vsalient import models
 from vsalient.cli.app import main
 from vsalient.errors import CheckpointError, DataError, OptionError
-from vsalient.training.loop import Trainer, schedule
+from vsalient.training.loop import Trained, Trainer, schedule
 from vsalient.training.recipe import built_in, load_recipe
 from vsalient.training.sources import open_source
 
@@ -108,10 +109,12 @@ def test_schedules(recipe):
     assert schedule(step, 9) == 1 and schedule(step, 25) == pytest.approx(0.01)
 
 
-def test_a_resumed_run_ends_as_an_unbroken_one(recipe, data, tmp_path):
-    whole = train(recipe, data, tmp_path / "whole")
+@pytest.mark.parametrize("kinds", ["{ video = 0.5, independent = 0.5 }", "{ stills = 0.5, transplant = 0.5 }"])
+def test_a_resumed_run_ends_as_an_unbroken_one(recipe, data, tmp_path, kinds):
+    kinds = f"clips.kinds={kinds}"
+    whole = train(recipe, data, tmp_path / "whole", kinds)
     whole.run()
-    first = train(recipe, data, tmp_path / "broken")
+    first = train(recipe, data, tmp_path / "broken", kinds)
 
     class Stop(Exception):
         pass
@@ -122,7 +125,7 @@ def test_a_resumed_run_ends_as_an_unbroken_one(recipe, data, tmp_path):
 
     with pytest.raises(Stop):
         first.run(stop)
-    second = train(recipe, data, tmp_path / "broken")
+    second = train(recipe, data, tmp_path / "broken", kinds)
     assert second.step == 2
     second.run()
     for key, value in whole.network.state_dict().items():
@@ -165,6 +168,29 @@ def test_accumulation_sees_the_clips_of_the_larger_batch(recipe, data, tmp_path)
         trainer.network.train = lambda mode=True: None  # keep batch norm from using batch statistics
         trainer.run()
     assert whole.running == pytest.approx(parts.running, rel=1e-4)
+
+
+def test_stills_are_seen_alone_and_clips_together():
+    network = models.build("lite3dc", channels=(8, 8, 8, 8, 8), motion=8).train()
+    clip = torch.rand(3, 3, 2, 32, 64, generator=torch.Generator().manual_seed(1))
+    norm = network.fine_mix.norm
+    trained = Trained(network)
+    with torch.no_grad():
+        apart = torch.tensor([False, True, False])
+        mixed = trained(clip, {}, apart)
+        after = norm.running_mean.clone()
+        alone = network.training_outputs(clip[1].transpose(0, 1).unsqueeze(2))  # two clips of one frame
+        together = network.training_outputs(clip[[0, 2]])
+        for got, frames, clips in zip(mixed, alone, together, strict=True):
+            assert torch.allclose(got[1, :, 0], frames[0, :, 0], atol=1e-5)
+            assert torch.allclose(got[1, :, 1], frames[1, :, 0], atol=1e-5)
+            assert torch.allclose(got[[0, 2]], clips, atol=1e-5)
+        assert not torch.equal(after, torch.zeros_like(after))  # the clips moved the running statistics,
+        before = norm.running_mean.clone()
+        only = trained(clip, {}, torch.ones(3, dtype=torch.bool))
+        assert torch.equal(norm.running_mean, before)  # stills do not
+    assert [x.shape for x in only] == [x.shape for x in mixed]
+    assert norm.momentum == 0.1
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(recipe, data, tmp_path):

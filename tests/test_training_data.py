@@ -1,5 +1,6 @@
 """Sources, pseudo-videos, clip sampling and losses."""
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -93,7 +94,7 @@ def test_clip_n_depends_on_seed_and_n_alone(tmp_path):
     second = iter(ClipStream(stills, videos, recipe, seed=5, start=1, step=2))
     clips = [sample[:2] for sample, _ in zip(whole, range(6), strict=False)]
     for number in (1, 3, 5):
-        clip, mask, _ = next(second)
+        clip, mask, _, _ = next(second)
         assert torch.equal(clip, clips[number][0]) and torch.equal(mask, clips[number][1])
     assert not torch.equal(clips[0][0], clips[1][0])
     assert clips[0][0].shape == (3, 3, 32, 48) and clips[0][1].shape == (1, 3, 32, 48)
@@ -176,10 +177,53 @@ def test_sliding_crop_follows_a_straight_line():
     assert steps.max() - steps.min() <= 2
 
 
-def test_video_without_videos_is_refused(tmp_path):
+def test_a_transplanted_object_keeps_its_shape_and_leaves_its_place_behind():
+    frames, masks = (np.stack(x) for x in zip(*(pair(2 * i) for i in range(3)), strict=True))
+    green = np.zeros((90, 120, 3), np.uint8)
+    green[..., 1] = 200
+    still = synthesis.Path(0, 0, 0, 0)
+    moved, truth = synthesis.transplant_video(
+        np.random.default_rng(1), frames, masks, green, weak=still, strong=synthesis.Path()
+    )
+    assert moved.shape == frames.shape and set(np.unique(truth)) == {0, 255}
+    outside = cv2.dilate(masks[0], np.ones((7, 7), np.uint8)) == 0
+    assert (moved[0][outside] == (0, 200, 0)).all()  # nothing of the old place
+    inside = cv2.erode(masks[0], np.ones((7, 7), np.uint8)) > 0
+    assert moved[0][inside, 0].min() > 190 and (truth[0][inside] == 255).all()
+    both, either = ((truth > 0) & (masks > 0)).sum(), ((truth > 0) | (masks > 0)).sum()
+    assert both / either > 0.7  # a pixel less all round
+
+
+def test_a_transplant_without_an_object_is_the_clip_itself():
+    frames = np.stack([pair(0)[0]] * 2)
+    empty = np.zeros((2, *SIZE), np.uint8)
+    pictures, masks = synthesis.transplant_video(np.random.default_rng(0), frames, empty, frames[0])
+    assert pictures is frames and not masks.any()
+
+
+def test_stills_are_unrelated_and_marked_as_such(tmp_path):
+    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", stills=30)))
+    stream = ClipStream(stills, videos, ClipRecipe(frames=4, size=(32, 48), kinds={"stills": 1.0}))
+    frames, masks, apart = stream.sample(0)
+    assert apart and frames.shape == (4, 32, 48, 3) and masks.shape == (4, 32, 48)
+    assert next(iter(stream))[3] is True
+    assert all(not np.array_equal(frames[0], other) for other in frames[1:])
+    assert stream.clip(0)[0].shape == frames.shape
+    clips = ClipStream(stills, videos, ClipRecipe(frames=4, size=(32, 48), kinds={"transplant": 1.0, "video": 1.0}))
+    assert not any(clips.sample(i)[2] for i in range(8))
+
+
+def test_stills_do_not_go_with_priors(tmp_path):
+    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar")))
+    with pytest.raises(DataError, match='motion, which unrelated stills lack; use "still"'):
+        ClipStream(stills, videos, ClipRecipe(kinds={"stills": 1.0}), priors=("motion",))
+
+
+@pytest.mark.parametrize("kind", ["video", "transplant"])
+def test_video_without_videos_is_refused(tmp_path, kind):
     stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", videos=0)))
     with pytest.raises(DataError, match="stills only"):
-        ClipStream(stills, videos, ClipRecipe(kinds={"video": 1.0}))
+        ClipStream(stills, videos, ClipRecipe(kinds={kind: 1.0}))
 
 
 def test_contact_sheet_shows_rows_of_frames(tmp_path):

@@ -16,8 +16,11 @@ from vsalient.training.recipe import ClipRecipe
 from vsalient.training.sources import Mixture
 from vsalient.types import Frame
 
-Sample = tuple[Tensor, Tensor, dict[str, Tensor]]
-"""Frames (3, T, H, W) uint8 RGB, masks (1, T, H, W) uint8 of 0 and 1, priors (1, T, H, W) float32 by name."""
+Sample = tuple[Tensor, Tensor, dict[str, Tensor], bool]
+"""Frames (3, T, H, W) uint8 RGB, masks (1, T, H, W) uint8 of 0 and 1, priors (1, T, H, W) float32 by name, and
+whether the frames are unrelated stills, each to be seen alone."""
+APART = "stills"
+"""The kind of clip whose frames are unrelated stills."""
 
 
 class ClipStream(IterableDataset[Sample]):
@@ -35,7 +38,7 @@ class ClipStream(IterableDataset[Sample]):
         priors: what the network gets beside the frames, computed from the augmented clip (`vsalient.priors`).
 
     Raises:
-        DataError: a kind of clip has a share but no data.
+        DataError: a kind of clip has a share but no data, or none that the network's priors could be had from.
     """
 
     def __init__(
@@ -50,7 +53,8 @@ class ClipStream(IterableDataset[Sample]):
         priors: tuple[str, ...] = (),
     ) -> None:
         kinds = {k: share for k, share in recipe.kinds.items() if share > 0}
-        if "video" in kinds and not videos:
+        real = {"video", "transplant"}
+        if real & set(kinds) and not videos:
             raise DataError(
                 "the recipe samples videos, but the data holds stills only; add a video data set with --data"
             )
@@ -59,6 +63,8 @@ class ClipStream(IterableDataset[Sample]):
             stills = videos
         if not stills and not videos:
             raise DataError("no training data is left; check --data and held_out")
+        if APART in kinds and priors:
+            raise DataError(f'the network needs {" and ".join(priors)}, which unrelated stills lack; use "still" clips')
         self.stills, self.videos, self.recipe = stills, videos, recipe
         self.names = list(kinds)
         shares = np.array([kinds[k] for k in self.names], float)
@@ -72,21 +78,35 @@ class ClipStream(IterableDataset[Sample]):
         cv2.setNumThreads(0)
         number = self.start + worker * self.step
         while True:
-            frames, masks = self.clip(number)
+            frames, masks, apart = self.sample(number)
             number += workers * self.step
             yield (
                 torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2))),
                 torch.from_numpy((masks > 127).astype(np.uint8))[None],
-                clip_priors(frames, self.priors),
+                {} if apart else clip_priors(frames, self.priors),
+                apart,
             )
 
     def clip(self, number: int) -> synthesis.Pair:
         """Clip `number`: frames (T, H, W, 3) and masks (T, H, W), 0 or 255."""
+        frames, masks, _ = self.sample(number)
+        return frames, masks
+
+    def sample(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
+        """Clip `number` as `clip` gives it, and whether its frames are unrelated stills."""
         rng = np.random.default_rng([self.seed, number])
         count, size = self.recipe.frames, self.recipe.size
         kind = self.names[int(rng.choice(len(self.names), p=self.shares))]
-        if kind == "video":
+        if kind == APART:
+            each = [synthesis.affine_video(rng, *self._still(rng), 1, size) for _ in range(count)]
+            looks = [synthesis.colour(rng, frames) for frames, _ in each]
+            return np.concatenate(looks), np.concatenate([masks for _, masks in each]), True
+        if kind in ("video", "transplant"):
             frames, masks = self._real(rng)
+            if kind == "transplant":
+                background, _ = self._still(rng)
+                distractor = self._still(rng) if rng.random() < 0.4 else None
+                frames, masks = synthesis.transplant_video(rng, frames, masks, background, distractor=distractor)
         else:
             image, mask = self._still(rng)
             if kind == "independent":
@@ -102,7 +122,7 @@ class ClipStream(IterableDataset[Sample]):
                 frames, masks = np.repeat(frames, count, 0), np.repeat(masks, count, 0)
             else:
                 frames, masks = synthesis.affine_video(rng, image, mask, count, size)
-        return synthesis.colour(rng, frames), masks
+        return synthesis.colour(rng, frames), masks, False
 
     def _still(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         source, sequence = self.stills.draw(rng)

@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader
 
 from vsalient import models
 from vsalient.errors import CheckpointError, DeviceError
-from vsalient.training.data import ClipStream, Sample
+from vsalient.training.data import ClipStream
 from vsalient.training.initial import initialise
 from vsalient.training.losses import deep_supervision
 from vsalient.training.recipe import Recipe, to_dict
@@ -28,6 +28,8 @@ from vsalient.training.sources import Mixture, PairSource, split_stills
 from vsalient.training.validation import Scores, validate
 
 logger = logging.getLogger(__name__)
+Batch = tuple[Tensor, Tensor, dict[str, Tensor], Tensor]
+"""`Sample`s joined: frames (B, 3, T, H, W), masks (B, 1, T, H, W), priors, which clips are unrelated stills (B,)."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -49,17 +51,46 @@ class Progress:
     scores: Scores | None = None
 
 
-class _Trained(nn.Module):
+class Trained(nn.Module):
     """A network whose forward pass gives what losses are put on, so that DDP can wrap it."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, clip: Tensor, priors: dict[str, Tensor]) -> tuple[Tensor, ...]:
+    def forward(self, clip: Tensor, priors: dict[str, Tensor], apart: Tensor) -> tuple[Tensor, ...]:
+        """Outputs for clips (B, 3, T, H, W); where `apart` (B,) is set, each frame is seen as a clip of its own."""
+        if not bool(apart.any()):
+            return self._outputs(clip, priors)
+        count, frames = len(clip), clip.shape[2]
+        stills = self._stills(clip[apart])
+        outputs = [x.view(-1, frames, *x.shape[1:]).transpose(1, 3).squeeze(1) for x in stills]
+        if bool(apart.all()):
+            return tuple(outputs)
+        together = self._outputs(clip[~apart], {})
+        joined = []
+        for alone, clips in zip(outputs, together, strict=True):
+            both = clips.new_empty(count, *clips.shape[1:])
+            both[~apart] = clips
+            both[apart] = alone.to(clips.dtype)
+            joined.append(both)
+        return tuple(joined)
+
+    def _outputs(self, clip: Tensor, priors: dict[str, Tensor]) -> tuple[Tensor, ...]:
         outputs = getattr(self.network, "training_outputs", None)
         result = outputs(clip, **priors) if outputs is not None else (self.network(clip, **priors),)
         return tuple(result)
+
+    def _stills(self, clip: Tensor) -> tuple[Tensor, ...]:
+        """Outputs (B·T, 1, 1, h, w) for each frame alone; the running statistics stay those of moving clips."""
+        norms = [m for m in self.network.modules() if isinstance(m, _BatchNorm)]
+        momenta = [norm.momentum for norm in norms]
+        for norm in norms:
+            norm.momentum = 0.0
+        outputs = self._outputs(clip.transpose(1, 2).flatten(0, 1).unsqueeze(2), {})
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+        return outputs
 
 
 class Trainer:
@@ -137,7 +168,7 @@ class Trainer:
         """Train to the end; gives the file of the best weights (the last ones when nothing is held out)."""
         recipe = self.recipe
         self.folder.mkdir(parents=True, exist_ok=True)
-        trained: nn.Module = _Trained(self.network)
+        trained: nn.Module = Trained(self.network)
         if self.world > 1:
             ids = [self.device.index] if self.device.type == "cuda" else None
             trained = DistributedDataParallel(trained, device_ids=ids, find_unused_parameters=True)
@@ -172,7 +203,7 @@ class Trainer:
         best = self.folder / "best.pt"
         return best if best.exists() else self.folder / "last.pt"
 
-    def _one_step(self, trained: nn.Module, batches: Iterator[Sample]) -> float:
+    def _one_step(self, trained: nn.Module, batches: Iterator[Batch]) -> float:
         recipe = self.recipe
         _training_mode(self.network, recipe)
         share = schedule(recipe, self.step)
@@ -181,7 +212,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         total = 0.0
         for part in range(recipe.accumulate):
-            clip, target, priors = next(batches)
+            clip, target, priors, apart = next(batches)
             clip, target = (x.to(self.device, non_blocking=True) for x in (clip, target))
             priors = {name: x.to(self.device, non_blocking=True) for name, x in priors.items()}
             ends = part == recipe.accumulate - 1
@@ -189,7 +220,7 @@ class Trainer:
             with wait:
                 use = recipe.precision != "float32"
                 with torch.autocast(self.device.type, DTYPES[recipe.precision], enabled=use):
-                    outputs = trained(clip.float() / 255, priors)
+                    outputs = trained(clip.float() / 255, priors, apart.to(self.device))
                 target = _target(target.float(), recipe)
                 loss = deep_supervision(outputs, target, recipe.loss.terms, recipe.loss.scales) / recipe.accumulate
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vsalient.errors import DataError, OptionError
 
-Kind = Literal["still", "slide", "affine", "independent", "video"]
+Kind = Literal["still", "stills", "slide", "affine", "independent", "video", "transplant"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
 
@@ -21,8 +21,9 @@ class ClipRecipe:
     Attributes:
         frames: T.
         size: (H, W) that the network sees.
-        kinds: share of each kind of clip: "still" (T copies' worth of one moving still), "slide" (dsrfcn3d §3.2),
-            "affine" (3dc-seg §4.2), "independent" (a cut-out moved over another picture), "video" (real clips).
+        kinds: share of each kind of clip: "still" (T copies of one still), "stills" (T different stills, each seen
+            alone as a clip of one frame), "slide" (dsrfcn3d §3.2), "affine" (3dc-seg §4.2), "independent" (a cut-out
+            moved over another picture), "video" (real clips), "transplant" (a real clip's object over another picture).
         max_gap: real clips take every 1..max_gap-th frame.
         span: when above 0, real clips are drawn as 3dc-seg §4.2 does: a first frame, then the rest at random, in
             order, from the next `span` frames; max_gap is then unused.
@@ -227,6 +228,8 @@ def _check(recipe: Recipe, where: str) -> None:
     bad_terms = sorted(set(recipe.loss.terms) - set(LOSSES))
     if bad_terms:
         raise DataError(f"{where}: loss.terms: {bad_terms[0]!r} is not one of {', '.join(LOSSES)}")
+    if recipe.clips.kinds.get("stills", 0) > 0 and recipe.clips.target != "all":
+        raise DataError(f'{where}: clips.kinds: "stills" needs clips.target = "all"; use "still" instead')
     for name, value in (("steps", recipe.steps), ("batch", recipe.batch), ("accumulate", recipe.accumulate)):
         if value < 1:
             raise DataError(f"{where}: {name} must be at least 1, got {value}")

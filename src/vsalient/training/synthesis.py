@@ -180,10 +180,63 @@ def independent_video(
     if distractor is not None and (distractor[1] > 127).sum() >= 64:
         layers.append(_cut_out(rng, *distractor, _parallax(camera_moves, size, rng.uniform(1.2, 2.2)), size))
         order = [0, 1] if rng.random() < 0.5 else [1, 0]
+    scenery = [warp(background, move @ scene, size) for move in camera_moves]
+    return _compose(scenery, layers, order)
+
+
+def transplant_video(
+    rng: np.random.Generator,
+    frames: NDArray[np.uint8],
+    masks: NDArray[np.uint8],
+    background: Image,
+    *,
+    distractor: tuple[Image, Image] | None = None,
+    weak: Path = Path(0.03, 0.03, 2.0, 0.01),
+    strong: Path = Path(0.12, 0.08, 6.0, 0.04),
+) -> Pair:
+    """The object of a real clip, with its own limbs and gait, before another picture that a camera pans over.
+
+    Few sequences have masks; their objects seen before thousands of stills keep a network from learning the
+    places by heart. What stands in the still, and a `distractor` as in `independent_video`, are background.
+
+    Args:
+        rng: random generator.
+        frames: of a real clip, (T, H, W, 3), already at the size wanted.
+        masks: its object, (T, H, W), 0 or 255.
+        background: a still of any size.
+        distractor: a still and its object.
+        weak: of the object's motion besides its own.
+        strong: of the camera's, half of the time; else it is `weak` too.
+    """
+    count, size = len(frames), (frames.shape[1], frames.shape[2])
+    if (masks > 127).sum() < 64 * count:
+        return frames, masks
+    camera_moves = affine_path(rng, count, size, strong if rng.random() < 0.5 else weak)
+    own_moves = affine_path(rng, count, size, weak)
+    scene = crop_matrix(rng, background.shape[:2], size)
+    gain = np.float32(rng.uniform(0.85, 1.15))
+    pixels: list[NDArray[Any]] = []
+    opacity: list[NDArray[Any]] = []
+    for picture, mask, move in zip(frames, masks, own_moves, strict=True):
+        pixels.append(np.clip(warp(picture, move, size).astype(np.float32) * gain, 0, 255))
+        opacity.append(_soft_edges(mask, move, size))
+    layers, order = [(pixels, opacity)], [0]
+    if distractor is not None and (distractor[1] > 127).sum() >= 64:
+        layers.append(_cut_out(rng, *distractor, _parallax(camera_moves, size, rng.uniform(1.2, 2.2)), size))
+        order = [0, 1] if rng.random() < 0.3 else [1, 0]
+    return _compose([warp(background, move @ scene, size) for move in camera_moves], layers, order)
+
+
+Layer = tuple[list[NDArray[Any]], list[NDArray[Any]]]
+"""Per frame the pixels (H, W, 3) in 0..255 and the opacity (H, W) in 0..1, float32."""
+
+
+def _compose(scenery: list[Image], layers: list[Layer], order: list[int]) -> Pair:
+    """Layers over a background, in the order given; the first layer is the object, all else is background."""
     pictures, masks = [], []
-    for i in range(frames):
-        picture = warp(background, camera_moves[i] @ scene, size).astype(np.float32)
-        truth = np.zeros(size, np.float32)
+    for i, behind in enumerate(scenery):
+        picture = behind.astype(np.float32)
+        truth = np.zeros(behind.shape[:2], np.float32)
         for layer in order:
             front, alpha = layers[layer][0][i], layers[layer][1][i]
             picture = picture + (front - picture) * alpha[..., None]
@@ -193,8 +246,10 @@ def independent_video(
     return np.stack(pictures), binary(np.stack(masks))
 
 
-Layer = tuple[list[NDArray[Any]], list[NDArray[Any]]]
-"""Per frame the pixels (H, W, 3) in 0..255 and the opacity (H, W) in 0..1, float32."""
+def _soft_edges(mask: Image, move: Matrix, size: tuple[int, int]) -> NDArray[np.float32]:
+    """A mask, one pixel smaller (its rim shows what was behind), moved, as an opacity (H, W) in 0..1."""
+    solid = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
+    return np.asarray(cv2.GaussianBlur(warp(solid, move, size, mask=True), (0, 0), 0.8), np.float32) / np.float32(255)
 
 
 def _cut_out(rng: np.random.Generator, image: Image, mask: Image, moves: list[Matrix], size: tuple[int, int]) -> Layer:
@@ -212,12 +267,11 @@ def _cut_out(rng: np.random.Generator, image: Image, mask: Image, moves: list[Ma
             [0, 0, 1.0],
         ]
     )
-    solid = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
     gain = rng.uniform(0.8, 1.2)
-    pixels, opacity = [], []
+    pixels: list[NDArray[Any]] = []
+    opacity: list[NDArray[Any]] = []
     for move in moves:
-        alpha = cv2.GaussianBlur(warp(solid, move @ place, size, mask=True), (0, 0), 0.8)
-        opacity.append(np.asarray(alpha, np.float32) / 255)
+        opacity.append(_soft_edges(mask, move @ place, size))
         pixels.append(np.clip(warp(image, move @ place, size).astype(np.float32) * np.float32(gain), 0, 255))
     return pixels, opacity
 
