@@ -176,10 +176,10 @@ def test_features_do_not_pile_up() -> None:
     runner = Engine(network, device="cpu", dtype="float32")
     for start in range(0, 400, 2):
         runner.run(frames, range(start, start + 4))
-        assert len(runner._features) <= 4
+        assert len(runner._sides[0].features) <= 4
     for start in range(1000, 1400):  # clips that never let go of the first frame
         runner.run(frames, (1000, start + 1, start + 2, start + 3))
-        assert len(runner._features) <= 16
+        assert len(runner._sides[0].features) <= 16
 
 
 def test_priors_are_encoded_with_their_frames() -> None:
@@ -201,6 +201,34 @@ def test_priors_are_encoded_with_their_frames() -> None:
     with torch.inference_mode():
         expected = plain.probability(plain(masked))[0].numpy()
     np.testing.assert_allclose(maps, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("network", [PerFrame, Plain])
+def test_flip_is_the_mean_with_the_mirror_image(network: type[nn.Module]) -> None:
+    torch.manual_seed(3)
+    plain = network().eval()
+    frames = video(5)
+    expected = (exact_maps(plain, frames) + exact_maps(plain, [f.flip(-1) for f in frames])[..., ::-1]) / 2
+    engine = Engine(plain, device="cpu", exact=True, flip=True)
+    assert engine.run(frames, range(5)) == pytest.approx(expected, abs=1e-6)
+    mirrored = engine.run([f.flip(-1) for f in frames], range(5, 10))
+    assert mirrored[..., ::-1] == pytest.approx(expected, abs=1e-6)
+    assert "mirrored too" in engine.description
+
+
+def test_flip_keeps_the_features_of_both_sides_and_mirrors_priors() -> None:
+    network = PerFrame()
+    engine = Engine(network, device="cpu", exact=True, flip=True)
+    frames = video(6)
+    engine.run(frames[:4], range(4))
+    engine.run(frames[2:], range(2, 6))
+    assert network.batches == [4, 4, 2, 2]
+    guided = Plain(priors=("motion",))
+    engine = Engine(guided, device="cpu", exact=True, flip=True)
+    motion = [torch.linspace(0, 1, 12).expand(1, 8, 12)] * 2
+    maps = engine.run(video(2), range(2), priors={"motion": motion})
+    flipped = engine.run([f.flip(-1) for f in video(2)], range(2, 4), priors={"motion": [m.flip(-1) for m in motion]})
+    assert flipped[..., ::-1] == pytest.approx(maps, abs=1e-6)
 
 
 def test_reset_forgets_the_video() -> None:

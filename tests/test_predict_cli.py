@@ -429,3 +429,16 @@ def test_the_papers_protocol_means_its_arithmetic_too(dtype, exact, protocol, ex
     from vsalient.cli.common import check_engine_options
 
     assert check_engine_options("cpu", dtype, exact, protocol) is expected
+
+
+def test_flip_averages_with_the_mirror_image(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_clip(place / "in.mp4", 5)
+    for flags in ((), ("--flip",)):
+        assert run("in.mp4", "-w", "maps", "-o", "".join(flags).strip("-") or "plain", "--exact", *flags) == 0
+        assert ("mirrored too" in capsys.readouterr().err) == bool(flags)
+    plain, both = (
+        [np.asarray(Image.open(p), float) for p in sorted((place / name).rglob("*.png"))] for name in ("plain", "flip")
+    )
+    assert len(plain) == len(both) == 5
+    # The tiny network answers pixel by pixel, so that its mirror image says the same.
+    assert all(abs(a - b).max() <= 1 for a, b in zip(plain, both, strict=True))

@@ -184,6 +184,7 @@ def load_model(
     device: str = "auto",
     dtype: DtypeName = "auto",
     exact: bool = False,
+    flip: bool = False,
     offline: bool = False,
     progress: Progress | None = None,
 ) -> Model:
@@ -195,6 +196,7 @@ def load_model(
         device: "auto" (CUDA, else MPS, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" is bfloat16 where that is fast and safe, else float32.
         exact: float32 and the network's own definition, nothing folded or reordered; slower.
+        flip: run each clip mirrored as well and take the mean of both maps; half as fast.
         offline: never ask the network; weights that are not on this machine are an error.
         progress: told of a transfer, when weights must be fetched.
 
@@ -207,7 +209,7 @@ def load_model(
 
     network, entry = load_network(model, weights=weights, offline=offline, progress=progress)
     priors: tuple[str, ...] = tuple(getattr(network, "priors", ()))
-    return Model(entry, Engine(network, device=device, dtype=dtype, exact=exact), priors)
+    return Model(entry, Engine(network, device=device, dtype=dtype, exact=exact, flip=flip), priors)
 
 
 def predict(

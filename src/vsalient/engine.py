@@ -7,6 +7,7 @@ The default trades the last digits for speed where that is safe (docs/models/3dc
 import contextlib
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, cast
 
 import numpy as np
@@ -73,6 +74,7 @@ class Engine:
         dtype: DtypeName = "auto",
         fuse: bool = True,
         exact: bool = False,
+        flip: bool = False,
     ) -> None:
         if exact and dtype not in ("auto", "float32"):
             raise OptionError(f"exact means float32, not {dtype}; leave one of the two out")
@@ -85,7 +87,7 @@ class Engine:
         network.eval().requires_grad_(False)
         folded = fold_batch_norms(network) if fuse and not exact else 0
         _place(network, self.device, self.dtype, reorder=reorder)
-        notes = [f"{folded} batch norms folded"] * bool(folded) + ["channels last"] * reorder
+        notes = [f"{folded} batch norms folded"] * bool(folded) + ["channels last"] * reorder + ["mirrored too"] * flip
         self.description = "; ".join([f"{device_name(self.device)}, {dtype_name(self.dtype)}: {reason}", *notes])
         """One line: device, dtype and why."""
         self.exact = exact
@@ -93,15 +95,11 @@ class Engine:
         self._network = cast(SaliencyNetwork, network)
         self._per_frame = cast(PerFrameNetwork, network) if hasattr(network, "encode") else None
         self._priors: tuple[str, ...] = tuple(getattr(network, "priors", ()))
-        self._features: dict[int, tuple[Tensor, ...]] = {}
-        self._frame_shape: torch.Size | None = None
-        self._last: tuple[Tensor, NDArray[np.float32]] | None = None
+        self._sides = [_Side(mirrored) for mirrored in ((False, True) if flip else (False,))]
 
     def reset(self) -> None:
         """Forget all frames: call it between videos, since features are kept by frame index."""
-        self._features.clear()
-        self._frame_shape = None
-        self._last = None
+        self._sides = [_Side(side.mirrored) for side in self._sides]
 
     def run(
         self,
@@ -132,10 +130,9 @@ class Engine:
             raise OptionError(f"{type(self._network).__name__} needs the prior {', '.join(missing)} with each clip")
         try:
             with torch.inference_mode(), self._numerics():
-                if self._per_frame is not None:
-                    maps = self._probability(self._decode(self._per_frame, frames, indices, priors or {}))
-                else:
-                    maps = self._whole_clip(frames, priors or {})
+                maps = self._one_side(self._sides[0], frames, indices, priors or {})
+                for side in self._sides[1:]:
+                    maps = (maps + self._one_side(side, frames, indices, priors or {})) / np.float32(2)
         except RuntimeError as error:
             expected = self._explain(error, frames)
             if expected is None:
@@ -154,32 +151,47 @@ class Engine:
     def _full(self) -> bool:
         return self.dtype == torch.float32
 
-    def _whole_clip(self, frames: Sequence[Tensor], priors: Mapping[str, Sequence[Tensor]]) -> NDArray[np.float32]:
+    def _one_side(
+        self, side: "_Side", frames: Sequence[Tensor], indices: Sequence[int], priors: Mapping[str, Sequence[Tensor]]
+    ) -> NDArray[np.float32]:
+        if side.mirrored:
+            frames = [frame.flip(-1) for frame in frames]
+            priors = {name: [prior.flip(-1) for prior in maps] for name, maps in priors.items()}
+        if self._per_frame is not None:
+            maps = self._probability(self._decode(side, self._per_frame, frames, indices, priors))
+        else:
+            maps = self._whole_clip(side, frames, priors)
+        return np.ascontiguousarray(maps[..., ::-1]) if side.mirrored else maps
+
+    def _whole_clip(
+        self, side: "_Side", frames: Sequence[Tensor], priors: Mapping[str, Sequence[Tensor]]
+    ) -> NDArray[np.float32]:
         pixels = torch.stack(tuple(frames), dim=1)[None]  # (1, 3, T, h, w) uint8
         # A still stretch of video: comparing costs a thousandth of running.
-        if self._last is not None and not priors and torch.equal(self._last[0], pixels):
-            return self._last[1].copy()
+        if side.last is not None and not priors and torch.equal(side.last[0], pixels):
+            return side.last[1].copy()
         extra = {
             name: self._ordered(torch.stack(tuple(priors[name]), dim=1)[None].to(self.device).float())
             for name in self._priors
         }
         maps = self._probability(self._network(self._ordered(self._unit(pixels)), **extra))
-        self._last = None if priors else (pixels, maps.copy())
+        side.last = None if priors else (pixels, maps.copy())
         return maps
 
     def _decode(
         self,
+        side: "_Side",
         network: PerFrameNetwork,
         frames: Sequence[Tensor],
         indices: Sequence[int],
         priors: Mapping[str, Sequence[Tensor]],
     ) -> Tensor:
-        if self._frame_shape != frames[0].shape:
-            self._features.clear()
-            self._frame_shape = frames[0].shape
+        if side.frame_shape != frames[0].shape:
+            side.features.clear()
+            side.frame_shape = frames[0].shape
         first = min(indices)
-        self._features = {index: kept for index, kept in self._features.items() if index >= first}
-        new = {index: slot for slot, index in enumerate(indices) if index not in self._features}
+        features = side.features = {index: kept for index, kept in side.features.items() if index >= first}
+        new = {index: slot for slot, index in enumerate(indices) if index not in features}
         if new:
             extra = {
                 name: self._ordered(torch.stack([priors[name][slot] for slot in new.values()]).to(self.device).float())
@@ -188,12 +200,12 @@ class Engine:
             pixels = self._unit(torch.stack([frames[slot] for slot in new.values()]))
             batch = network.encode(self._ordered(pixels), **extra)
             for place, index in enumerate(new):
-                self._features[index] = tuple(level[place : place + 1] for level in batch)
-        levels = zip(*(self._features[index] for index in indices), strict=True)
+                features[index] = tuple(level[place : place + 1] for level in batch)
+        levels = zip(*(features[index] for index in indices), strict=True)
         logits = network.decode(tuple(torch.cat(level)[None] for level in levels))  # each (1, T, C, h, w)
         # Clips that interleave (a frame interval above 1) reach further back than one clip, but not for ever.
-        for index in list(self._features)[: -4 * len(indices)]:
-            del self._features[index]
+        for index in list(features)[: -4 * len(indices)]:
+            del features[index]
         return logits
 
     def _unit(self, pixels: Tensor) -> Tensor:
@@ -226,6 +238,16 @@ class Engine:
             why = text.splitlines()[0]
             return DeviceError(f"{self.device} lacks an operation in a reduced dtype ({why}); try dtype float32")
         return None
+
+
+@dataclass
+class _Side:
+    """What is remembered of a video as it is, or of its mirror image."""
+
+    mirrored: bool
+    features: dict[int, tuple[Tensor, ...]] = field(default_factory=dict)
+    frame_shape: torch.Size | None = None
+    last: tuple[Tensor, NDArray[np.float32]] | None = None
 
 
 def fold_batch_norms(network: nn.Module) -> int:

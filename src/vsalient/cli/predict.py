@@ -121,6 +121,7 @@ def command(
     device: str,
     dtype: str,
     exact: bool,
+    flip: bool,
     offline: bool,
     clip_length: int | None,
     overlap: int | None,
@@ -171,7 +172,9 @@ def command(
         narrator=narrator,
         procedure=procedure,
         looks=looks,
-        load=lambda: load_with_progress(narrator, model, weights, device, dtype, exact=exact, offline=offline),
+        load=lambda: load_with_progress(
+            narrator, model, weights, device, dtype, exact=exact, flip=flip, offline=offline
+        ),
         span=(start, end, rate),
         print_paths=not as_json,
     )

@@ -136,6 +136,7 @@ def command(
     device: str,
     dtype: str,
     exact: bool,
+    flip: bool,
     offline: bool,
     clip_length: int | None,
     overlap: int | None,
@@ -205,7 +206,9 @@ def command(
         steps=steps,
         looks=looks,
         procedure=procedure,
-        load=lambda: load_with_progress(narrator, model, weights, device, dtype, exact=exact, offline=offline),
+        load=lambda: load_with_progress(
+            narrator, model, weights, device, dtype, exact=exact, flip=flip, offline=offline
+        ),
         maps=made,
         span=(start, end, rate),
         print_paths=not as_json,
@@ -245,7 +248,7 @@ def _check_maps(
     start: float | None,
     end: float | None,
 ) -> None:
-    for name in ("model", "weights"):
+    for name in ("model", "weights", "flip"):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise OptionError(f"--maps takes the place of a model: leave out --{name} or --maps")
     if start is not None or end is not None:
