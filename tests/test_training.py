@@ -13,6 +13,7 @@ from training_data import shard
 from vsalient import models
 from vsalient.cli.app import main
 from vsalient.errors import CheckpointError, DataError, OptionError
+from vsalient.training.initial import initialise
 from vsalient.training.loop import Trained, Trainer, schedule
 from vsalient.training.recipe import built_in, load_recipe
 from vsalient.training.sources import open_source
@@ -83,6 +84,7 @@ def test_built_in_recipes_are_sound(name):
         ("precision=half", DataError, "one of float32"),
         ("loss.terms={luck=1.0}", DataError, "'luck'"),
         ("clips.kinds={dream=1.0}", DataError, "'dream'"),
+        ("optimiser.schedule_steps=2", DataError, "schedule_steps must be 0 or at least steps"),
         ("steps", OptionError, "key=value"),
     ],
 )
@@ -105,6 +107,8 @@ def test_schedules(recipe):
     cosine = load_recipe(str(recipe), ["steps=100", "optimiser.warmup=10"])
     assert schedule(cosine, 0) == pytest.approx(0.1)
     assert schedule(cosine, 99) < 0.03
+    early = load_recipe(str(recipe), ["steps=50", "optimiser.warmup=10", "optimiser.schedule_steps=100"])
+    assert schedule(early, 49) == schedule(cosine, 49) > 0.4
     step = load_recipe(str(recipe), ["optimiser.schedule=step", "optimiser.step_size=10", "optimiser.gamma=0.1"])
     assert schedule(step, 9) == 1 and schedule(step, 25) == pytest.approx(0.01)
 
@@ -235,6 +239,50 @@ def test_cli_runs_stages_one_after_the_other(recipe, data, tmp_path, capsys, mon
     code, out, err = run_cli(*args, capsys=capsys)
     assert code == 0, err
     assert [r["recipe"] for r in json.loads(out)] == ["tiny", "second"]
+
+
+def test_a_stage_can_begin_with_the_mean_of_earlier_ones(recipe, data, tmp_path, capsys):
+    for name, follows in (("second", ["tiny"]), ("last", ["tiny", "second"])):
+        text = f"follows = {json.dumps(follows)}\n" + RECIPE.replace("steps = 4", "steps = 1", 1)
+        (tmp_path / f"{name}.toml").write_text(text)
+    chain, out = tmp_path / "chain.toml", tmp_path / "runs"
+    chain.write_text(f'stages = ["{recipe}", "{tmp_path}/second.toml", "{tmp_path}/last.toml"]')
+    still = ("--set", "optimiser.rate=0.0", "--set", "steps=1", "--set", "freeze_norm=true")
+    args = ("train", chain, "--data", data, "--out", out, "--workers", 0, "--json", *still)
+    code, printed, err = run_cli(*args, capsys=capsys)
+    assert code == 0, err
+    first, second, last = (torch.load(r["weights"], weights_only=True) for r in json.loads(printed))
+    assert json.loads((out / "last/run.json").read_text())["init"] == f"mean:{out}/tiny/best.pt,{out}/second/best.pt"
+    key = "head2.weight"  # a rate of 0 leaves weights where they began
+    assert torch.allclose(last[key], (first[key] + second[key]) / 2, atol=1e-6)
+
+
+def test_the_mean_of_checkpoints(recipe, data, tmp_path):
+    first, second = (train(recipe, data, tmp_path / n, f"seed={i}", "steps=1") for i, n in enumerate("ab"))
+    files = [tmp_path / n / "last.pt" for n in "ab"]
+    for trainer in (first, second):
+        trainer.run()
+    network = models.build("lite3dc", channels=(8, 8, 8, 8, 8), motion=0)
+    initialise(network, f"mean:{files[0]},{files[1]}")
+    states = [torch.load(f, weights_only=True) for f in files]
+    for key in ("head2.weight", "fine_mix.norm.running_var"):
+        assert not torch.equal(states[0][key], states[1][key])
+        assert torch.allclose(network.state_dict()[key], (states[0][key] + states[1][key]) / 2)
+    torch.save({**states[1], "head2.weight": torch.zeros(2)}, files[1])
+    with pytest.raises(CheckpointError, match=r"b/last.pt cannot be averaged with .*a/last.pt: head2.weight"):
+        initialise(network, f"mean:{files[0]},{files[1]}")
+    with pytest.raises(DataError, match="no such checkpoint 'nowhere'"):
+        initialise(network, f"mean:{files[0]},nowhere")
+
+
+def test_a_stage_cannot_follow_a_later_one(recipe, data, tmp_path, capsys):
+    early = tmp_path / "early.toml"
+    early.write_text('follows = ["tiny"]\n' + RECIPE)
+    chain = tmp_path / "chain.toml"
+    chain.write_text(f'stages = ["{early}", "{recipe}"]')
+    code, _, err = run_cli("train", chain, "--data", data, "--out", tmp_path / "runs", capsys=capsys)
+    assert code != 0
+    assert "stage early follows tiny, which does not run before it" in err and "Traceback" not in err
 
 
 @pytest.mark.parametrize(

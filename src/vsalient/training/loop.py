@@ -310,7 +310,7 @@ def schedule(recipe: Recipe, step: int) -> float:
     optimiser = recipe.optimiser
     share = min(1.0, (step + 1) / max(1, optimiser.warmup))
     if optimiser.schedule == "cosine":
-        share *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / recipe.steps))
+        share *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / (optimiser.schedule_steps or recipe.steps)))
     elif optimiser.schedule == "step":
         share *= optimiser.gamma ** (step // optimiser.step_size)
     elif optimiser.schedule == "exponential":

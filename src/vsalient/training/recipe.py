@@ -57,6 +57,7 @@ class OptimiserRecipe:
         second: Adam's beta2.
         schedule: "cosine" to 2 % of the rate, "step" (× `gamma` every `step_size` steps), "exponential" (× `gamma`
             every `step_size` steps, smoothly) or "constant".
+        schedule_steps: how long a cosine takes; 0 for the run's own steps, more for a run that stops before its end.
         warmup: steps of linear warm-up.
         clip: largest gradient norm, 0 for none.
         frozen: name prefixes of parameters that stay as they are.
@@ -71,6 +72,7 @@ class OptimiserRecipe:
     schedule: Literal["cosine", "step", "exponential", "constant"] = "cosine"
     step_size: int = 1000
     gamma: float = 0.1
+    schedule_steps: int = 0
     warmup: int = 100
     clip: float = 5.0
     frozen: tuple[str, ...] = ()
@@ -83,10 +85,13 @@ class Recipe:
     Attributes:
         name: of the run; also its folder's.
         architecture, config: the network (`vsalient.models.build`).
-        init: where weights come from: "scratch", "encoder:FILE", a registry name or a checkpoint file.
+        init: where weights come from: "scratch", "encoder:FILE", a checkpoint file, or "mean:FILE,FILE,..." for the
+            average of several.
         init_copy: prefixes filled from others' weights where the file lacks them: SCNN's second network starts from its
             first. A weight of another shape keeps its random start.
         stages: names of recipes to run in turn, each beginning with the one before; a recipe with stages is only that.
+        follows: among stages, the earlier ones to begin with instead; the weights of several are averaged (Wortsman et
+            al.: Model soups, ICML 2022).
         steps, batch, accumulate: optimiser steps, clips a step and process, micro-batches a step.
         seed: of clips and initial weights.
         precision: autocast dtype.
@@ -102,6 +107,7 @@ class Recipe:
     init: str = "scratch"
     init_copy: dict[str, str] = field(default_factory=dict)
     stages: tuple[str, ...] = ()
+    follows: tuple[str, ...] = ()
     steps: int = 1000
     batch: int = 4
     accumulate: int = 1
@@ -163,6 +169,22 @@ def recipe_from_dict(table: Mapping[str, Any], where: str) -> Recipe:
     recipe: Recipe = _build(Recipe, table, where)
     _check(recipe, where)
     return recipe
+
+
+def load_stages(recipe: Recipe, overrides: Sequence[str] = ()) -> list[Recipe]:
+    """The recipes of a recipe's stages in their order, or the recipe alone.
+
+    Raises:
+        DataError: as `load_recipe`; or a stage follows one that does not run before it.
+        OptionError: an override that does not fit.
+    """
+    stages = [load_recipe(stage, overrides) for stage in recipe.stages]
+    for number, stage in enumerate(stages):
+        before = [earlier.name for earlier in stages[:number]]
+        late = [name for name in stage.follows if name not in before]
+        if late:
+            raise DataError(f"{recipe.name}: stage {stage.name} follows {late[0]}, which does not run before it")
+    return stages or [recipe]
 
 
 def _override(table: dict[str, Any], override: str) -> None:
@@ -233,6 +255,8 @@ def _check(recipe: Recipe, where: str) -> None:
     for name, value in (("steps", recipe.steps), ("batch", recipe.batch), ("accumulate", recipe.accumulate)):
         if value < 1:
             raise DataError(f"{where}: {name} must be at least 1, got {value}")
+    if 0 < recipe.optimiser.schedule_steps < recipe.steps:
+        raise DataError(f"{where}: optimiser.schedule_steps must be 0 or at least steps ({recipe.steps})")
     if recipe.clips.frames < 1 or min(recipe.clips.size) < 1:
         raise DataError(f"{where}: clips.frames and clips.size must be at least 1")
     if not 0 <= recipe.ema < 1:
