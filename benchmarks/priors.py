@@ -52,6 +52,10 @@ def main() -> None:
         refined += time.perf_counter() - start
     seconds = {stage: total / stream.frames for stage, total in stream.seconds.items()}
     seconds["crf"] = refined / stream.frames
+    residual = prior_stream(("residual", "residual_speed"))
+    for frame in frames:
+        residual.push(frame)
+    light = {stage: total / residual.frames for stage, total in residual.seconds.items()}
     whole, cpu = sum(seconds.values()), (time.process_time() - begun) / stream.frames
     print(f"854x480, {stream.frames} frames, {options.threads} thread(s); SCNN's columns from its Table II")
     print(f"{'Component':28}{'Time (s)':>10}{'Ratio (%)':>11}{'SCNN (s)':>11}{'SCNNf (s)':>11}")
@@ -59,6 +63,7 @@ def main() -> None:
         ratio = 100 * seconds[stage] / whole
         print(f"{name:28}{seconds[stage]:10.3f}{ratio:11.1f}{PAPER[stage]:11.3f}{PAPER_FAST[stage]:11.3f}")
     print(f"{'Total':28}{whole:10.3f}{100:11.1f}{sum(PAPER.values()):11.3f}{sum(PAPER_FAST.values()):11.3f}")
+    print(f"Residual maps (3dc-lite): flow {light['flow']:.4f} s, maps {light['prior']:.4f} s")
     print(f"CPU seconds a frame: {cpu:.3f} (below the total where other work shares the cores)")
 
 

@@ -6,11 +6,19 @@ import torch
 from torch import nn
 
 from vsalient.engine import Engine
-from vsalient.models.lite import ClipAttention, Lite3DC, MotionCue, local_correlation
+from vsalient.models.lite import RESIDUAL_PRIORS, ClipAttention, Lite3DC, MotionCue, local_correlation
 from vsalient.models.lite_encoder import VARIANTS, EfficientNetLite, convert_encoder
 from vsalient.training.losses import deep_supervision
 
-SMALL = {"channels": (16, 16, 8, 8, 8), "motion": 8, "match": 8}
+SMALL = {"channels": (16, 16, 8, 8, 8), "motion": 8, "match": 8, "residual": 4}
+
+
+def lively(network: Lite3DC) -> Lite3DC:
+    """The residual branch, which begins silent, given a voice."""
+    with torch.no_grad():
+        for layer in (network.residual.to4, network.residual.to8, network.residual.to16, network.residual.to32):
+            layer.weight.normal_(0, 0.5)
+    return network
 
 
 @pytest.fixture
@@ -37,7 +45,7 @@ def test_parameter_counts():
     # The published classifier has 4,652,008 parameters, with its last convolution, norm and 1000-way layer.
     assert encoder["lite0"] == 4_652_008 - (1280 * 320 + 2 * 1280) - 1000 * 1281
     assert encoder["lite0"] < encoder["lite1"] < encoder["lite2"]
-    assert whole == 5_056_133
+    assert whole == 5_179_461
     assert 2 * whole <= 12e6  # fp16 bytes
 
 
@@ -57,8 +65,30 @@ def test_training_outputs_are_finest_first(small):
 
 
 def test_without_motion_cue(small):
-    network = Lite3DC(channels=(16, 16, 8, 8, 8), motion=0).eval()
+    network = Lite3DC(channels=(16, 16, 8, 8, 8), motion=0, residual=0).eval()
+    assert network.priors == ()
     assert network(torch.rand(1, 3, 2, 64, 64)).shape == (1, 1, 2, 64, 64)
+
+
+def test_residual_motion_begins_silent_and_can_speak(small):
+    clip, maps = torch.rand(1, 3, 3, 64, 96), {name: torch.rand(1, 1, 3, 64, 96) for name in RESIDUAL_PRIORS}
+    without = Lite3DC(**{**SMALL, "residual": 0}).eval()
+    without.load_state_dict({k: v for k, v in small.state_dict().items() if not k.startswith("residual.")})
+    with torch.inference_mode():
+        assert small.priors == RESIDUAL_PRIORS
+        assert torch.equal(small(clip, **maps), without(clip))
+        lively(small)
+        assert not torch.allclose(small(clip, **maps), small(clip), atol=1e-3)
+        still = {name: torch.zeros_like(values) for name, values in maps.items()}
+        assert torch.equal(small(clip, **still), small(clip))  # a prior that is not given says that nothing moves
+        names = list(RESIDUAL_PRIORS)
+        swapped = {names[0]: maps[names[1]], names[1]: maps[names[0]]}
+        assert not torch.allclose(small(clip, **maps), small(clip, **swapped), atol=1e-3)  # told apart by name
+
+
+def test_residual_cue_keeps_frames_and_scales(small):
+    sizes = [tuple(x.shape) for x in small.residual(torch.rand(2, 2, 3, 16, 24))]
+    assert sizes == [(2, 8, 3, 16, 24), (2, 8, 3, 8, 12), (2, 16, 3, 4, 6), (2, 16, 3, 2, 3)]
 
 
 def test_local_correlation_is_the_window_of_inner_products():
@@ -103,23 +133,34 @@ def test_clip_attention_starts_as_the_identity():
 
 
 def test_encode_then_decode_is_forward(small):
-    clip = torch.rand(1, 3, 4, 64, 64)
+    lively(small)
+    clip, maps = torch.rand(1, 3, 4, 64, 64), {name: torch.rand(1, 1, 4, 64, 64) for name in RESIDUAL_PRIORS}
     with torch.inference_mode():
-        features = small.encode(clip[0].transpose(0, 1))
+        features = small.encode(clip[0].transpose(0, 1), **{k: v[0].transpose(0, 1) for k, v in maps.items()})
         decoded = small.decode(tuple(f[None] for f in features))
-        assert torch.allclose(decoded, small(clip), atol=1e-5)
+        assert torch.allclose(decoded, small(clip, **maps), atol=1e-5)
 
 
 @pytest.mark.parametrize("options", [{"dtype": "float32"}, {"exact": True}])
 def test_engine_agrees_with_the_network(small, options):
     frames = [torch.randint(0, 256, (3, 64, 64), dtype=torch.uint8) for _ in range(5)]
-    clip = torch.stack(frames[:4], 1)[None].float() / 255
+    maps = {name: [torch.rand(1, 64, 64) for _ in range(5)] for name in RESIDUAL_PRIORS}
+    lively(small)
+
+    def part(start: int) -> tuple[list[torch.Tensor], dict[str, list[torch.Tensor]]]:
+        return frames[start : start + 4], {name: values[start : start + 4] for name, values in maps.items()}
+
+    def expect(start: int) -> np.ndarray:
+        some, priors = part(start)
+        stacked = {name: torch.stack(values, 1)[None] for name, values in priors.items()}
+        return small.probability(small(torch.stack(some, 1)[None].float() / 255, **stacked))[0].numpy()
+
     with torch.inference_mode():
-        expected = small.probability(small(clip))[0].numpy()
-        later = small.probability(small(torch.stack(frames[1:], 1)[None].float() / 255))[0].numpy()
+        expected, later = expect(0), expect(1)
     engine = Engine(small, device="cpu", **options)
-    assert np.abs(engine.run(frames[:4], range(4)) - expected).max() < 1e-4
-    assert np.abs(engine.run(frames[1:], range(1, 5)) - later).max() < 1e-4
+    for start, answer in ((0, expected), (1, later)):
+        some, priors = part(start)
+        assert np.abs(engine.run(some, range(start, start + 4), priors=priors) - answer).max() < 1e-4
 
 
 def test_convert_encoder_renames_every_key_of_the_published_layout():

@@ -3,12 +3,21 @@
 import sys
 from fractions import Fraction
 
+import cv2
 import numpy as np
 import pytest
 
 from moving_square import scene, texture
 from vsalient.errors import CheckpointError, DataError, InputError, MissingDependencyError, OptionError
-from vsalient.priors import DisFlow, MotionPrior, SuperpixelClassifier, camera_flow, flow_strength, prior_stream
+from vsalient.priors import (
+    DisFlow,
+    MotionPrior,
+    SuperpixelClassifier,
+    camera_flow,
+    flow_strength,
+    prior_stream,
+    residual_maps,
+)
 from vsalient.priors import classifier as classifier_module
 from vsalient.priors.flow import resize_flow
 from vsalient.priors.superpixels import (
@@ -289,6 +298,43 @@ def test_the_stream_holds_two_frames_at_most():
         del pixels
     gc.collect()
     assert sum(ref() is not None for ref in alive) <= 2
+
+
+def test_residual_maps_show_what_moves_against_the_camera():
+    pixels, masks = scene(4, 192, 256, side=64, step=(0, 5), camera=(2, 1))
+    stream = prior_stream(("residual_speed", "residual"))
+    given = [item for frame in frames(pixels) for item in stream.push(frame)] + stream.finish()
+    assert [index for index, _ in given] == [0, 1, 2, 3]
+    for index, priors in given:
+        assert list(priors) == ["residual_speed", "residual"]
+        inside = cv2.resize(masks[index].astype(np.float32), (112, 84), interpolation=cv2.INTER_AREA)
+        for values in priors.values():
+            assert values.shape == (84, 112) and values.dtype == np.float32  # smaller than the frame, of its shape
+            assert values.min() >= 0 and values.max() < 1
+            assert values[inside > 0.9].mean() > 0.5 > 5 * values[inside < 0.01].mean()
+
+
+def test_residual_maps_against_their_definition():
+    flow = np.zeros((84, 112, 2), np.float32)
+    flow[20:40, 30:60] = (3, 4)  # speed 5 on a still background: the camera's part is nothing
+    relative, absolute = residual_maps(flow)
+    speed = np.zeros((84, 112))
+    speed[20:40, 30:60] = 5
+    unit = 112 / 1700
+    fast = max(2 * unit, 0.7 * np.percentile(speed, 97))
+    np.testing.assert_allclose(relative, speed**2 / (speed**2 + fast**2), atol=1e-3)
+    np.testing.assert_allclose(absolute, speed / (speed + 4 * unit), atol=1e-2)
+
+
+@pytest.mark.parametrize("flow", [np.zeros((30, 50, 2)), np.full((30, 50, 2), 7.0)], ids=["still", "pan"])
+def test_residual_maps_are_nothing_where_the_camera_explains_all(flow):
+    for values in residual_maps(flow.astype(np.float32)):
+        assert values.shape == (30, 50) and values.max() < 1e-3
+
+
+def test_residual_maps_of_tiny_frames():
+    for values in residual_maps(np.zeros((2, 3, 2), np.float32)):
+        assert np.isfinite(values).all()
 
 
 def test_errors_name_what_is_wrong():

@@ -15,7 +15,7 @@ from vsalient.cli.app import main
 from vsalient.errors import CheckpointError, DataError, OptionError
 from vsalient.training.initial import initialise
 from vsalient.training.loop import Trained, Trainer, schedule
-from vsalient.training.recipe import built_in, load_recipe
+from vsalient.training.recipe import built_in, load_recipe, load_stages
 from vsalient.training.sources import open_source
 
 RECIPE = """
@@ -177,21 +177,24 @@ def test_accumulation_sees_the_clips_of_the_larger_batch(recipe, data, tmp_path)
 def test_stills_are_seen_alone_and_clips_together():
     network = models.build("lite3dc", channels=(8, 8, 8, 8, 8), motion=8).train()
     clip = torch.rand(3, 3, 2, 32, 64, generator=torch.Generator().manual_seed(1))
+    maps = {name: torch.rand(3, 1, 2, 32, 64) for name in network.priors}
+    torch.nn.init.normal_(network.residual.to16.weight)
     norm = network.fine_mix.norm
     trained = Trained(network)
     with torch.no_grad():
         apart = torch.tensor([False, True, False])
-        mixed = trained(clip, {}, apart)
+        mixed = trained(clip, maps, apart)
         after = norm.running_mean.clone()
-        alone = network.training_outputs(clip[1].transpose(0, 1).unsqueeze(2))  # two clips of one frame
-        together = network.training_outputs(clip[[0, 2]])
+        each = {name: x[1].transpose(0, 1).unsqueeze(2) for name, x in maps.items()}
+        alone = network.training_outputs(clip[1].transpose(0, 1).unsqueeze(2), **each)  # two clips of one frame
+        together = network.training_outputs(clip[[0, 2]], **{name: x[[0, 2]] for name, x in maps.items()})
         for got, frames, clips in zip(mixed, alone, together, strict=True):
             assert torch.allclose(got[1, :, 0], frames[0, :, 0], atol=1e-5)
             assert torch.allclose(got[1, :, 1], frames[1, :, 0], atol=1e-5)
             assert torch.allclose(got[[0, 2]], clips, atol=1e-5)
         assert not torch.equal(after, torch.zeros_like(after))  # the clips moved the running statistics,
         before = norm.running_mean.clone()
-        only = trained(clip, {}, torch.ones(3, dtype=torch.bool))
+        only = trained(clip, maps, torch.ones(3, dtype=torch.bool))
         assert torch.equal(norm.running_mean, before)  # stills do not
     assert [x.shape for x in only] == [x.shape for x in mixed]
     assert norm.momentum == 0.1
@@ -273,6 +276,31 @@ def test_the_mean_of_checkpoints(recipe, data, tmp_path):
         initialise(network, f"mean:{files[0]},{files[1]}")
     with pytest.raises(DataError, match="no such checkpoint 'nowhere'"):
         initialise(network, f"mean:{files[0]},nowhere")
+
+
+def test_a_part_that_the_checkpoint_lacks_may_begin_anew(tmp_path):
+    config = {"channels": (8, 8, 8, 8, 8), "motion": 0}
+    before = models.build("lite3dc", **config, residual=0)
+    torch.save(before.state_dict(), tmp_path / "before.pt")
+    network = models.build("lite3dc", **config, residual=4)
+    with pytest.raises(CheckpointError, match="keys missing"):
+        initialise(network, str(tmp_path / "before.pt"))
+    fresh = network.residual.enter.conv.weight.clone()
+    initialise(network, str(tmp_path / "before.pt"), {"residual.": ""})
+    assert torch.equal(network.head2.weight, before.head2.weight)
+    assert torch.equal(network.residual.enter.conv.weight, fresh)
+
+
+def test_the_stages_of_3dc_lite_fit_each_other():
+    stages = load_stages(load_recipe("3dc-lite"))
+    sizes = [
+        {k: v.shape for k, v in models.build(stage.architecture, **stage.config).state_dict().items()}
+        for stage in stages
+    ]
+    for before, after, stage in zip(sizes, sizes[1:], stages[1:], strict=False):
+        new = [key for key in after if key not in before]
+        assert all(key.startswith(tuple(stage.init_copy)) for key in new)
+        assert all(after[key] == shape for key, shape in before.items())
 
 
 def test_a_stage_cannot_follow_a_later_one(recipe, data, tmp_path, capsys):

@@ -213,10 +213,16 @@ def test_stills_are_unrelated_and_marked_as_such(tmp_path):
     assert not any(clips.sample(i)[2] for i in range(8))
 
 
-def test_stills_do_not_go_with_priors(tmp_path):
-    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar")))
-    with pytest.raises(DataError, match='motion, which unrelated stills lack; use "still"'):
-        ClipStream(stills, videos, ClipRecipe(kinds={"stills": 1.0}), priors=("motion",))
+def test_priors_of_clips_and_of_stills(tmp_path):
+    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", stills=3)))
+    names = ("residual", "flow")
+    for kind, moving in (("independent", True), ("stills", False)):
+        recipe = ClipRecipe(frames=3, size=(64, 96), kinds={kind: 1.0})
+        frames, _, priors, apart = next(iter(ClipStream(stills, videos, recipe, priors=names)))
+        assert set(priors) == set(names) and apart is not moving
+        for maps in priors.values():  # as large as the frames, however small they were computed
+            assert maps.shape == (1, *frames.shape[1:]) and maps.dtype == torch.float32
+            assert (maps.max() > 0) == moving  # pictures that have nothing to do with each other do not move
 
 
 @pytest.mark.parametrize("kind", ["video", "transplant"])

@@ -16,6 +16,9 @@ from torch.nn import functional as F
 
 from vsalient.models.lite_encoder import EfficientNetLite, convert_encoder
 
+RESIDUAL_PRIORS = ("residual", "residual_speed")
+"""What `Lite3DC` takes beside the frames: motion against the camera, relative to the fastest part and in pixels."""
+
 
 class Conv3dNorm(nn.Module):
     """3D convolution with edge frames repeated in time, batch norm, optional ReLU.
@@ -93,9 +96,11 @@ class Refine3d(nn.Module):
         self.merge1 = Conv3dNorm(channels, channels, full)
         self.merge2 = Conv3dNorm(channels, channels, (1, 3, 3), act=False)
 
-    def forward(self, feature: Tensor, coarser: Tensor) -> Tensor:
-        """Encoder feature (B, C, T, H, W) and coarser map (B, C', T, H/2, W/2) → (B, channels, T, H, W)."""
+    def forward(self, feature: Tensor, coarser: Tensor, cue: Tensor | None = None) -> Tensor:
+        """Feature (B, C, T, H, W), coarser map (B, C', T, H/2, W/2), cue (B, channels, T, H, W) → as the cue."""
         skip = self.reduce(feature)
+        if cue is not None:
+            skip = skip + cue
         skip = skip + self.skip2(self.skip1(F.relu(skip)))
         merged = skip + upsample(self.bring(coarser), 2)
         return torch.as_tensor(F.relu(merged + self.merge2(self.merge1(F.relu(merged)))))
@@ -199,6 +204,42 @@ class MotionCue(nn.Module):
         return torch.as_tensor(self.mix(torch.cat([score, self.flow(flow)], dim=1)))
 
 
+class ResidualCue(nn.Module):
+    """Features at s4, s8, s16 and s32 of the maps that say what moves against the camera (`vsalient.priors.residual`).
+
+    They are added to the decoder's by 1×1×1 convolutions that begin at zero, so that a network trained without them
+    gives at first what it gave before.
+
+    Args:
+        maps: how many there are.
+        width: channels at s4; twice and three times as many at s8 and s16.
+        targets: channels of the decoder at s4, s8, s16 and s32.
+    """
+
+    def __init__(self, maps: int, width: int, targets: tuple[int, int, int, int]) -> None:
+        super().__init__()
+        self.enter = Conv3dNorm(maps, width, (1, 3, 3))
+        self.mix4 = Conv3dNorm(width, width, (1, 3, 3))
+        self.down8 = Conv3dNorm(width, 2 * width, (1, 3, 3))
+        self.mix8 = Conv3dNorm(2 * width, 2 * width, (3, 3, 3))
+        self.down16 = Conv3dNorm(2 * width, 3 * width, (1, 3, 3))
+        self.mix16 = Conv3dNorm(3 * width, 3 * width, (3, 3, 3))
+        widths = (width, 2 * width, 3 * width, 3 * width)
+        self.to4, self.to8, self.to16, self.to32 = (
+            nn.Conv3d(inputs, outputs, 1) for inputs, outputs in zip(widths, targets, strict=True)
+        )
+        for last in (self.to4, self.to8, self.to16, self.to32):
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+
+    def forward(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Maps (B, maps, T, h, w) at s4 → what to add at s4, s8, s16 and s32."""
+        x4 = self.mix4(self.enter(maps))
+        x8 = self.mix8(self.down8(halve(x4)))
+        x16 = self.mix16(self.down16(halve(x8)))
+        return self.to4(x4), self.to8(x8), self.to16(x16), self.to32(halve(x16))
+
+
 class Lite3DC(nn.Module):
     """The 3dc-lite network: frames (B, 3, T, H, W) in [0, 1], H and W multiples of 32, any T ≥ 1, to logits.
 
@@ -207,6 +248,11 @@ class Lite3DC(nn.Module):
         channels: decoder channels at s32, s16, s8, s4 and s2.
         motion: channels of the motion cue; 0 leaves it out.
         match: channels compared by the motion cue.
+        residual: first channels of the branch that takes residual motion; 0 leaves it out.
+
+    Attributes:
+        priors: the per-frame maps it takes beside the picture, each (B, 1, T, H, W) in [0, 1]; a prior that is not
+            given is taken as zero, which says that nothing moves.
     """
 
     def __init__(
@@ -215,9 +261,11 @@ class Lite3DC(nn.Module):
         channels: tuple[int, int, int, int, int] = (96, 96, 64, 32, 16),
         motion: int = 48,
         match: int = 32,
+        residual: int = 16,
     ) -> None:
         super().__init__()
         c32, c16, c8, c4, c2 = channels
+        self.priors = RESIDUAL_PRIORS if residual else ()
         self.variant = variant
         self.encoder = EfficientNetLite(variant)
         t2, t4, t8, t16, t32 = self.encoder.tap_channels
@@ -237,24 +285,40 @@ class Lite3DC(nn.Module):
         self.head4 = nn.Conv3d(c4, 1, 1)
         self.head8 = nn.Conv3d(c8, 1, 1)
         self.head16 = nn.Conv3d(c16, 1, 1)
+        self.residual = ResidualCue(len(self.priors), residual, (c4, c8, c16, c32)) if residual else None
 
-    def encode(self, frames: Tensor) -> tuple[Tensor, ...]:
-        """All that depends on one frame only: (N, 3, H, W) in [0, 1] → features at s2, s4, s8, s16, s32, matching."""
+    def encode(self, frames: Tensor, **priors: Tensor) -> tuple[Tensor, ...]:
+        """All that depends on one frame only.
+
+        Args:
+            frames: (N, 3, H, W) in [0, 1].
+            priors: (N, 1, H, W) each.
+
+        Returns:
+            Features at s2, s4, s8, s16 and s32, those that are matched (at s8) and the priors at s4, as far as the
+            network has these parts.
+        """
         s2, s4, s8, s16, s32 = self.encoder(frames)
-        features = (s2, s4, s8, s16, self.reduce32(s32))
-        return (*features, self.motion.project(s8)) if self.motion is not None else features
+        features = [s2, s4, s8, s16, self.reduce32(s32)]
+        if self.motion is not None:
+            features.append(self.motion.project(s8))
+        if self.residual is not None:
+            none = frames.new_zeros(len(frames), 1, *frames.shape[2:])
+            maps = torch.cat([priors.get(name, none) for name in self.priors], dim=1)
+            features.append(F.avg_pool2d(maps.float(), 4).to(s4.dtype))
+        return tuple(features)
 
     def decode(self, features: tuple[Tensor, ...]) -> Tensor:
         """What `encode` gave, stacked over a clip, each (B, T, C, h, w) → logits (B, 1, T, H, W)."""
         return self._decode(features)[0]
 
-    def forward(self, clip: Tensor) -> Tensor:
-        """(B, 3, T, H, W) in [0, 1] → logits (B, 1, T, H, W)."""
-        return self.decode(self._encode_clip(clip))
+    def forward(self, clip: Tensor, **priors: Tensor) -> Tensor:
+        """(B, 3, T, H, W) in [0, 1], and `priors` → logits (B, 1, T, H, W)."""
+        return self.decode(self._encode_clip(clip, priors))
 
-    def training_outputs(self, clip: Tensor) -> tuple[Tensor, ...]:
+    def training_outputs(self, clip: Tensor, **priors: Tensor) -> tuple[Tensor, ...]:
         """Logits for deep supervision, finest first: (B, 1, T, h, w) at s1, s4, s8 and s16."""
-        return self._decode(self._encode_clip(clip))
+        return self._decode(self._encode_clip(clip, priors))
 
     def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
         """Take the encoder's weights from a published EfficientNet-Lite classifier's state dict, strictly."""
@@ -265,9 +329,10 @@ class Lite3DC(nn.Module):
         """Logits (B, 1, T, H, W) → foreground probability (B, T, H, W) in [0, 1]."""
         return torch.sigmoid(logits.float())[:, 0]
 
-    def _encode_clip(self, clip: Tensor) -> tuple[Tensor, ...]:
+    def _encode_clip(self, clip: Tensor, priors: Mapping[str, Tensor]) -> tuple[Tensor, ...]:
         b, _, t = clip.shape[:3]
-        features = self.encode(clip.transpose(1, 2).flatten(0, 1))
+        each = {name: maps.transpose(1, 2).flatten(0, 1) for name, maps in priors.items()}
+        features = self.encode(clip.transpose(1, 2).flatten(0, 1), **each)
         return tuple(f.view(b, t, *f.shape[1:]) for f in features)
 
     def _decode(self, features: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -280,10 +345,14 @@ class Lite3DC(nn.Module):
             mixed = torch.cat([F.relu(x), halve(cue16)], 1)
         else:
             mixed = F.relu(x)
-        x = self.attention(x + self.context2(self.context1(mixed)))
-        x16 = self.refine16(s16, x)
-        x8 = self.refine8(s8, x16)
-        x4 = self.refine4(s4, x8)
+        add4 = add8 = add16 = add32 = None
+        if self.residual is not None:
+            add4, add8, add16, add32 = self.residual(features[-1].transpose(1, 2))
+        x = x + self.context2(self.context1(mixed))
+        x = self.attention(x if add32 is None else x + add32)
+        x16 = self.refine16(s16, x, add16)
+        x8 = self.refine8(s8, x16, add8)
+        x4 = self.refine4(s4, x8, add4)
         x2 = F.relu(self.fine(s2) + upsample(self.fine_bring(x4), 2))
         finest = self.head2(self.fine_mix(x2))
         return upsample(finest, 2), self.head4(x4), self.head8(x8), self.head16(x16)

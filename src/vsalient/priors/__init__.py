@@ -13,6 +13,7 @@ from vsalient.errors import OptionError
 from vsalient.priors.classifier import SuperpixelClassifier
 from vsalient.priors.flow import DisFlow, Flow, FlowEstimator, camera_flow
 from vsalient.priors.motion import DeepFeatures, MotionPrior, flow_strength
+from vsalient.priors.residual import residual_maps
 from vsalient.priors.superpixels import flow_superpixels
 from vsalient.types import Frame, SaliencyArray
 
@@ -29,13 +30,16 @@ __all__ = [
     "flow_strength",
     "flow_superpixels",
     "prior_stream",
+    "residual_maps",
 ]
 
-PRIORS: tuple[str, ...] = ("motion", "flow")
-"""Names that `prior_stream` knows: the temporal prior of SCNN and STAN, and grey flow."""
+RESIDUAL = ("residual", "residual_speed")
+PRIORS: tuple[str, ...] = ("motion", "flow", *RESIDUAL)
+"""Names that `prior_stream` knows: the temporal prior of SCNN and STAN, grey flow, and 3dc-lite's two maps of what
+moves against the camera."""
 
 Priors = dict[str, SaliencyArray]
-"""Prior by name: (H, W) float32 in [0, 1]."""
+"""Prior by name: (h, w) float32 in [0, 1] that covers the frame; residual maps are smaller than it."""
 
 
 class PriorStream:
@@ -83,11 +87,14 @@ class PriorStream:
         with self._timed("flow"):
             flow = self._estimate(frame.pixels, other.pixels)
         with self._timed("prior"):
-            made = {
-                name: self._motion(frame.pixels, flow) if name == "motion" else flow_strength(flow)
-                for name in self.names
-            }
-        return frame.index, made
+            made: Priors = {}
+            if "motion" in self.names:
+                made["motion"] = self._motion(frame.pixels, flow)
+            if "flow" in self.names:
+                made["flow"] = flow_strength(flow)
+            if not made.keys() >= set(self.names):
+                made.update(zip(RESIDUAL, residual_maps(flow), strict=True))
+        return frame.index, {name: made[name] for name in self.names}
 
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:

@@ -74,9 +74,9 @@ class DisFlow:
 
 def _grey(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
     """(H, W, 3) → grey (h, w) at `size` = (w, h)."""
-    smaller = size[0] * size[1] < pixels.shape[0] * pixels.shape[1]
-    reduced = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
-    return np.asarray(cv2.cvtColor(reduced, cv2.COLOR_RGB2GRAY))
+    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    smaller = size[0] * size[1] < grey.size
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
 
 
 def resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
@@ -117,23 +117,33 @@ def camera_flow(flow: Flow, *, samples: int = 4000, rounds: int = 12) -> Flow:
     finest = max(height, width) / 1700
     spread = 0.0
     parameters = np.zeros(8)
+    rows, targets = design.reshape(-1, 8), seen.reshape(-1)
     for number in range(rounds):
-        weighted = design * weights[:, None, None]
-        normal = np.einsum("nki,nkj->ij", weighted, design) + 1e-9 * np.eye(8) * len(seen)
-        parameters = np.linalg.solve(normal, np.einsum("nki,nk->i", weighted, seen))
-        residual = np.hypot(*(seen - design @ parameters).T)
+        weighted = (rows * np.repeat(weights, 2)[:, None]).T
+        normal = weighted @ rows + 1e-9 * np.eye(8) * len(seen)
+        parameters = np.linalg.solve(normal, weighted @ targets)
+        residual = np.hypot(*(targets - rows @ parameters).reshape(-1, 2).T)
         noise = 1.5 * float(np.median(residual))
         spread = max(2 * noise, finest) if number == 0 else max(finest, min(spread * 0.8, 3 * noise))
         weights = (spread**2 / (spread**2 + residual**2)) ** 2
-    rows, columns = np.mgrid[0:height, 0:width]
-    motion = _design(columns.ravel(), rows.ravel(), width, height) @ parameters
-    return motion.reshape(height, width, 2).astype(np.float32)
+    # Everywhere: the same model, row and column apart, which a whole design matrix would make ten times slower.
+    u, v = _centred(np.arange(width)[None], np.arange(height)[:, None], width, height)
+    a, b = parameters[6] * u + parameters[7] * v, parameters
+    across, down = b[0] + b[1] * u + b[2] * v + a * u, b[3] + b[4] * u + b[5] * v + a * v
+    return np.stack([across, down], axis=2).astype(np.float32)
+
+
+def _centred(
+    x: NDArray[np.int64], y: NDArray[np.int64], width: int, height: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Positions less the frame's centre, the longer side from −1 to 1."""
+    scale = np.float64(2.0 / max(width, height))
+    return (x - width / 2) * scale, (y - height / 2) * scale
 
 
 def _design(x: NDArray[np.int64], y: NDArray[np.int64], width: int, height: int) -> NDArray[np.float64]:
     """The model's terms at positions x, y: (N, 2, 8), coordinates centred and of the order of one."""
-    scale = 2.0 / max(width, height)
-    u, v = (x - width / 2) * scale, (y - height / 2) * scale
+    u, v = _centred(x, y, width, height)
     one, zero = np.ones_like(u), np.zeros_like(u)
     across = np.stack([one, u, v, zero, zero, zero, u * u, u * v], axis=1)
     down = np.stack([zero, zero, zero, one, u, v, u * v, v * v], axis=1)

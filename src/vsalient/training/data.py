@@ -63,8 +63,6 @@ class ClipStream(IterableDataset[Sample]):
             stills = videos
         if not stills and not videos:
             raise DataError("no training data is left; check --data and held_out")
-        if APART in kinds and priors:
-            raise DataError(f'the network needs {" and ".join(priors)}, which unrelated stills lack; use "still" clips')
         self.stills, self.videos, self.recipe = stills, videos, recipe
         self.names = list(kinds)
         shares = np.array([kinds[k] for k in self.names], float)
@@ -83,7 +81,7 @@ class ClipStream(IterableDataset[Sample]):
             yield (
                 torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2))),
                 torch.from_numpy((masks > 127).astype(np.uint8))[None],
-                {} if apart else clip_priors(frames, self.priors),
+                clip_priors(frames, self.priors, apart=apart),
                 apart,
             )
 
@@ -158,10 +156,12 @@ def sample_indices(rng: np.random.Generator, length: int, recipe: ClipRecipe) ->
     return [min(first + i * gap, length - 1) for i in range(count)]
 
 
-def clip_priors(frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, Tensor]:
-    """Priors of a clip's frames (T, H, W, 3), each (1, T, H, W) float32 in [0, 1]."""
+def clip_priors(frames: NDArray[np.uint8], names: tuple[str, ...], *, apart: bool = False) -> dict[str, Tensor]:
+    """Priors of a clip's frames (T, H, W, 3), each (1, T, H, W) float32 in [0, 1]; zero for frames that are `apart`."""
     if not names:
         return {}
+    if apart:
+        return {name: torch.zeros(1, *frames.shape[:3]) for name in names}
     from vsalient.priors import prior_stream
 
     stream = prior_stream(names)
@@ -169,4 +169,12 @@ def clip_priors(frames: NDArray[np.uint8], names: tuple[str, ...]) -> dict[str, 
     for index, pixels in enumerate(frames):
         found += stream.push(Frame(np.ascontiguousarray(pixels), index, index, Fraction(1, 25)))
     found += stream.finish()
-    return {name: torch.from_numpy(np.stack([maps[name] for _, maps in found]))[None].float() for name in names}
+    size = frames.shape[2], frames.shape[1]
+    whole = {name: [_enlarged(maps[name], size) for _, maps in found] for name in names}
+    return {name: torch.from_numpy(np.stack(maps))[None].float() for name, maps in whole.items()}
+
+
+def _enlarged(prior: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    if prior.shape[::-1] == size:
+        return prior
+    return np.asarray(cv2.resize(prior, size, interpolation=cv2.INTER_LINEAR), np.float32)

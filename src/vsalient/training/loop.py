@@ -63,11 +63,11 @@ class Trained(nn.Module):
         if not bool(apart.any()):
             return self._outputs(clip, priors)
         count, frames = len(clip), clip.shape[2]
-        stills = self._stills(clip[apart])
+        stills = self._stills(clip[apart], {name: x[apart] for name, x in priors.items()})
         outputs = [x.view(-1, frames, *x.shape[1:]).transpose(1, 3).squeeze(1) for x in stills]
         if bool(apart.all()):
             return tuple(outputs)
-        together = self._outputs(clip[~apart], {})
+        together = self._outputs(clip[~apart], {name: x[~apart] for name, x in priors.items()})
         joined = []
         for alone, clips in zip(outputs, together, strict=True):
             both = clips.new_empty(count, *clips.shape[1:])
@@ -81,13 +81,14 @@ class Trained(nn.Module):
         result = outputs(clip, **priors) if outputs is not None else (self.network(clip, **priors),)
         return tuple(result)
 
-    def _stills(self, clip: Tensor) -> tuple[Tensor, ...]:
+    def _stills(self, clip: Tensor, priors: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Outputs (B·T, 1, 1, h, w) for each frame alone; the running statistics stay those of moving clips."""
         norms = [m for m in self.network.modules() if isinstance(m, _BatchNorm)]
         momenta = [norm.momentum for norm in norms]
         for norm in norms:
             norm.momentum = 0.0
-        outputs = self._outputs(clip.transpose(1, 2).flatten(0, 1).unsqueeze(2), {})
+        each = {name: x.transpose(1, 2).flatten(0, 1).unsqueeze(2) for name, x in priors.items()}
+        outputs = self._outputs(clip.transpose(1, 2).flatten(0, 1).unsqueeze(2), each)
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
         return outputs

@@ -88,7 +88,7 @@ class Recipe:
         init: where weights come from: "scratch", "encoder:FILE", a checkpoint file, or "mean:FILE,FILE,..." for the
             average of several.
         init_copy: prefixes filled from others' weights where the file lacks them: SCNN's second network starts from its
-            first. A weight of another shape keeps its random start.
+            first. A weight of another shape keeps its random start; so does all that begins with a prefix given "".
         stages: names of recipes to run in turn, each beginning with the one before; a recipe with stages is only that.
         follows: among stages, the earlier ones to begin with instead; the weights of several are averaged (Wortsman et
             al.: Model soups, ICML 2022).
