@@ -96,7 +96,7 @@ def test_local_correlation_is_the_window_of_inner_products():
     first, second = torch.randn(2, 2, 3, 5, 7, generator=generator).unbind(0)
     radius_y, radius_x = 1, 2
     got = local_correlation(first, second, radius_y, radius_x)
-    assert got.shape == (2, 15, 5, 7)
+    assert got.shape == (2, 5, 7, 15)
     for n in range(2):
         for dy in range(-radius_y, radius_y + 1):
             for dx in range(-radius_x, radius_x + 1):
@@ -105,7 +105,7 @@ def test_local_correlation_is_the_window_of_inner_products():
                     for x in range(7):
                         inside = 0 <= y + dy < 5 and 0 <= x + dx < 7
                         expected = float(first[n, :, y, x] @ second[n, :, y + dy, x + dx]) if inside else 0.0
-                        assert float(got[n, channel, y, x]) == pytest.approx(expected, abs=1e-5)
+                        assert float(got[n, y, x, channel]) == pytest.approx(expected, abs=1e-5)
 
 
 def test_displacement_points_from_the_first_frame_to_the_second():
@@ -115,9 +115,9 @@ def test_displacement_points_from_the_first_frame_to_the_second():
     second = torch.roll(first, shifts=(2, -3), dims=(2, 3))  # down by 2, left by 3
     scores = local_correlation(first, second, cue.radius_y, cue.radius_x)
     cue.temperature.data.fill_(20.0)
-    flow = cue.displacement(scores)[0, :, 4:8, 8:12] * 4
-    assert flow[0].mean().item() == pytest.approx(2, abs=0.05)
-    assert flow[1].mean().item() == pytest.approx(-3, abs=0.05)
+    flow = cue.displacement(scores)[0, 4:8, 8:12] * 4
+    assert flow[..., 0].mean().item() == pytest.approx(2, abs=0.05)
+    assert flow[..., 1].mean().item() == pytest.approx(-3, abs=0.05)
 
 
 def test_motion_cue_is_nought_for_a_still_and_alive_for_a_clip(small):

@@ -314,6 +314,19 @@ def test_residual_maps_show_what_moves_against_the_camera():
             assert values[inside > 0.9].mean() > 0.5 > 5 * values[inside < 0.01].mean()
 
 
+def test_residual_maps_come_from_the_flow_before_it_is_enlarged(monkeypatch):
+    pixels, _ = scene(2, 480, 640, side=120, step=(0, 8), camera=(3, 2))
+    wide = DisFlow()(pixels[0], pixels[1])
+    expected = residual_maps(wide)
+    monkeypatch.setattr(DisFlow, "__call__", lambda *_: pytest.fail("enlarged for nothing"))
+    stream = prior_stream(("residual", "residual_speed"))
+    given = [item for frame in frames(pixels) for item in stream.push(frame)]
+    for name, values in zip(("residual", "residual_speed"), expected, strict=True):
+        got = given[0][1][name]
+        assert got.shape == values.shape == (84, 112)
+        assert np.abs(got - values).mean() < 0.02
+
+
 def test_residual_maps_against_their_definition():
     flow = np.zeros((84, 112, 2), np.float32)
     flow[20:40, 30:60] = (3, 4)  # speed 5 on a still background: the camera's part is nothing

@@ -62,6 +62,8 @@ class Model:
     Attributes:
         entry: its registry entry: name, licence, training data, clip length and so on.
         description: one line: device, dtype and why.
+        device: where it runs: "cpu", "mps", "cuda" or "cuda:N".
+        priors: per-frame maps that the network takes beside the picture (`vsalient.priors.PRIORS`).
     """
 
     def __init__(self, entry: WeightsEntry, engine: "Engine", priors: tuple[str, ...] = ()) -> None:
@@ -79,6 +81,11 @@ class Model:
     def description(self) -> str:
         """One line: device, dtype and why."""
         return self._engine.description
+
+    @property
+    def device(self) -> str:
+        """Where it runs: "cpu", "mps", "cuda" or "cuda:N"."""
+        return str(self._engine.device)
 
     def predict(
         self,

@@ -332,7 +332,7 @@ def load_with_progress(
 
     try:
         with TransferProgress(quiet=narrator.quiet) as progress:
-            return load_model(
+            loaded = load_model(
                 model,
                 weights=weights,
                 device=device,
@@ -344,6 +344,12 @@ def load_with_progress(
             )
     except VsalientError as error:
         raise ModelLoadError(str(error)) from error
+    if loaded.device == "cpu":
+        # The network takes every core already; OpenCV's threads (optical flow) would only get into its way.
+        import cv2
+
+        cv2.setNumThreads(1)
+    return loaded
 
 
 def input_records(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

@@ -126,8 +126,8 @@ def local_correlation(first: Tensor, second: Tensor, radius_y: int, radius_x: in
     The window reaches `radius_y` positions up and down, `radius_x` left and right.
 
     Returns:
-        (N, (2·radius_y + 1)·(2·radius_x + 1), H, W); outside the picture the products are 0. Channel
-        (dy + radius_y)·(2·radius_x + 1) + dx + radius_x belongs to the displacement (dy, dx).
+        (N, H, W, (2·radius_y + 1)·(2·radius_x + 1)); outside the picture the products are 0. The last axis counts
+        displacements: (dy, dx) is at (dy + radius_y)·(2·radius_x + 1) + dx + radius_x.
     """
     n, _, h, w = first.shape
     rows, columns = 2 * radius_y + 1, 2 * radius_x + 1
@@ -142,7 +142,7 @@ def local_correlation(first: Tensor, second: Tensor, radius_y: int, radius_x: in
         products = torch.matmul(query, key[:, dy : dy + h])  # N H W W+2rx
         skewed = F.pad(products.reshape(n, h, w * wide), (0, w)).view(n, h, w, wide + 1)
         volumes.append(skewed[..., :columns])
-    return torch.stack(volumes, dim=3).reshape(n, h, w, rows * columns).permute(0, 3, 1, 2)
+    return torch.cat(volumes, dim=3)
 
 
 class MotionCue(nn.Module):
@@ -177,9 +177,12 @@ class MotionCue(nn.Module):
         return F.normalize(self.match(feature).float(), dim=1).to(feature.dtype)
 
     def displacement(self, scores: Tensor) -> Tensor:
-        """Soft arg-max of (N, window, H, W) scores: (N, 2, H, W), in quarters of a position, y first."""
-        weights = torch.softmax(scores.float() * (4.0 * self.temperature.float()), dim=1)
-        return torch.einsum("nwhx,dw->ndhx", weights, self.get_buffer("grid").float()).to(scores.dtype)
+        """Soft arg-max of (N, H, W, window) scores: (N, H, W, 2), in quarters of a position, y first."""
+        grid, sharpness = self.get_buffer("grid").float().t(), 4.0 * self.temperature.float()
+        # One picture at a time on a CPU: its weights in float32 stay in the cache.
+        parts = torch.split(scores, 1) if scores.device.type == "cpu" and not torch.is_grad_enabled() else (scores,)
+        found = [torch.softmax(part.float() * sharpness, dim=3) @ grid for part in parts]
+        return torch.cat(found).to(scores.dtype)
 
     def forward(self, match: Tensor) -> Tensor:
         """Unit vectors (B, T, C, H, W) → motion features (B, outputs, T, H, W); zeros for a still (T = 1)."""
@@ -190,18 +193,22 @@ class MotionCue(nn.Module):
         second = match[:, 1:].reshape(b * (t - 1), c, h, w)
         scores = local_correlation(torch.cat([first, second]), torch.cat([second, first]), self.radius_y, self.radius_x)
         flows = self.displacement(scores)
-        forward, backward = (x.reshape(b, t - 1, -1, h, w) for x in scores.chunk(2))
-        ahead, behind = (x.reshape(b, t - 1, 2, h, w) for x in flows.chunk(2))
+        # Channels stay the last axis, as the convolutions have them in memory: no large tensor is reordered.
+        forward, backward = (x.reshape(b, t - 1, h, w, -1) for x in scores.chunk(2))
+        ahead, behind = (x.reshape(b, t - 1, h, w, 2) for x in flows.chunk(2))
         # The window is symmetric, so reversing its order reverses the displacement.
-        forward, backward = (
-            torch.cat([forward, backward[:, -1:].flip(2)], dim=1),
-            torch.cat([forward[:, :1].flip(2), backward], dim=1),
+        both = torch.cat(
+            [
+                torch.cat([forward, backward[:, -1:].flip(4)], dim=1),
+                torch.cat([forward[:, :1].flip(4), backward], dim=1),
+            ],
+            dim=4,
         )
         ahead, behind = torch.cat([ahead, -behind[:, -1:]], dim=1), torch.cat([-ahead[:, :1], behind], dim=1)
-        flow = torch.cat([ahead, behind], dim=2)  # B T 4 H W
-        flow = torch.cat([flow, flow - flow.mean(dim=(3, 4), keepdim=True)], dim=2).transpose(1, 2)
-        score = self.score(torch.cat([forward, backward], dim=2).transpose(1, 2))
-        return torch.as_tensor(self.mix(torch.cat([score, self.flow(flow)], dim=1)))
+        flow = torch.cat([ahead, behind], dim=4)  # B T H W 4
+        flow = torch.cat([flow, flow - flow.mean(dim=(2, 3), keepdim=True)], dim=4)
+        score = self.score(both.permute(0, 4, 1, 2, 3))
+        return torch.as_tensor(self.mix(torch.cat([score, self.flow(flow.permute(0, 4, 1, 2, 3))], dim=1)))
 
 
 class ResidualCue(nn.Module):

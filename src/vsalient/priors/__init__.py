@@ -57,7 +57,8 @@ class PriorStream:
         self.names = names
         self.seconds: dict[str, float] = {"flow": 0.0, "prior": 0.0}
         self.frames = 0
-        self._estimate = flow
+        # Residual maps are small: flow need not be enlarged for them.
+        self._estimate = flow.reduced if isinstance(flow, DisFlow) and set(names) <= set(RESIDUAL) else flow
         self._motion = motion
         self._last: Frame | None = None
         self._before: Frame | None = None

@@ -60,6 +60,14 @@ class DisFlow:
         Raises:
             InputError: the frames' sizes differ.
         """
+        return resize_flow(self.reduced(first, second), (first.shape[0], first.shape[1]))
+
+    def reduced(self, first: Pixels, second: Pixels) -> Flow:
+        """The same flow on the grid where it is computed, (h, w, 2), in that grid's pixels.
+
+        Raises:
+            InputError: the frames' sizes differ.
+        """
         if first.shape != second.shape:
             raise InputError(
                 f"optical flow needs frames of one size, got {first.shape[1]}x{first.shape[0]} "
@@ -68,8 +76,8 @@ class DisFlow:
         height, width = first.shape[:2]
         scale = min(1.0, self.longest / max(height, width)) if self.longest else 1.0
         size = (max(_SMALLEST, round(width * scale)), max(_SMALLEST, round(height * scale)))
-        flow = self._search.calc(_grey(first, size), _grey(second, size), None)
-        return resize_flow(flow, (height, width))
+        flow: Flow = self._search.calc(_grey(first, size), _grey(second, size), None)
+        return flow
 
 
 def _grey(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
