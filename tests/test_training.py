@@ -183,10 +183,12 @@ def test_stills_are_seen_alone_and_clips_together():
     trained = Trained(network)
     with torch.no_grad():
         apart = torch.tensor([False, True, False])
+        each = {name: x[1].transpose(0, 1).unsqueeze(2) for name, x in maps.items()}
+        network.eval()  # stills take the running statistics, as at inference
+        alone = network.training_outputs(clip[1].transpose(0, 1).unsqueeze(2), **each)  # two clips of one frame
+        network.train()
         mixed = trained(clip, maps, apart)
         after = norm.running_mean.clone()
-        each = {name: x[1].transpose(0, 1).unsqueeze(2) for name, x in maps.items()}
-        alone = network.training_outputs(clip[1].transpose(0, 1).unsqueeze(2), **each)  # two clips of one frame
         together = network.training_outputs(clip[[0, 2]], **{name: x[[0, 2]] for name, x in maps.items()})
         for got, frames, clips in zip(mixed, alone, together, strict=True):
             assert torch.allclose(got[1, :, 0], frames[0, :, 0], atol=1e-5)
@@ -197,7 +199,17 @@ def test_stills_are_seen_alone_and_clips_together():
         only = trained(clip, maps, torch.ones(3, dtype=torch.bool))
         assert torch.equal(norm.running_mean, before)  # stills do not
     assert [x.shape for x in only] == [x.shape for x in mixed]
-    assert norm.momentum == 0.1
+    assert norm.training
+
+
+def test_frozen_batch_norm_trains_what_runs_at_inference(recipe, data, tmp_path):
+    trainer = train(recipe, data, tmp_path / "run", "freeze_norm=all", "steps=2")
+    before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
+    trainer.run()
+    after = trainer.network.state_dict()
+    statistics = [k for k in before if "running_" in k]
+    assert statistics and all(torch.equal(before[k], after[k]) for k in statistics)
+    assert not torch.equal(before["fine_mix.norm.weight"], after["fine_mix.norm.weight"])
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(recipe, data, tmp_path):
@@ -250,7 +262,7 @@ def test_a_stage_can_begin_with_the_mean_of_earlier_ones(recipe, data, tmp_path,
         (tmp_path / f"{name}.toml").write_text(text)
     chain, out = tmp_path / "chain.toml", tmp_path / "runs"
     chain.write_text(f'stages = ["{recipe}", "{tmp_path}/second.toml", "{tmp_path}/last.toml"]')
-    still = ("--set", "optimiser.rate=0.0", "--set", "steps=1", "--set", "freeze_norm=true")
+    still = ("--set", "optimiser.rate=0.0", "--set", "steps=1", "--set", "freeze_norm=encoder")
     args = ("train", chain, "--data", data, "--out", out, "--workers", 0, "--json", *still)
     code, printed, err = run_cli(*args, capsys=capsys)
     assert code == 0, err

@@ -1,5 +1,7 @@
 """Sources, pseudo-videos, clip sampling and losses."""
 
+import itertools
+
 import cv2
 import numpy as np
 import pytest
@@ -199,6 +201,17 @@ def test_a_transplant_without_an_object_is_the_clip_itself():
     empty = np.zeros((2, *SIZE), np.uint8)
     pictures, masks = synthesis.transplant_video(np.random.default_rng(0), frames, empty, frames[0])
     assert pictures is frames and not masks.any()
+
+
+def test_a_real_clip_may_show_a_frame_twice(tmp_path):
+    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", stills=3)))
+    for repeat, twins in ((0.0, 0), (1.0, 1)):
+        recipe = ClipRecipe(frames=3, size=(64, 96), kinds={"video": 1.0}, max_gap=1, repeat=repeat)
+        stream = ClipStream(stills, videos, recipe)
+        for number in range(6):
+            grid, masks = stream._real(np.random.default_rng(number))  # before noise and colour
+            assert grid.shape == (3, 64, 96, 3) and masks.shape == (3, 64, 96)
+            assert sum(np.array_equal(a, b) for a, b in itertools.pairwise(grid)) == twins
 
 
 def test_stills_are_unrelated_and_marked_as_such(tmp_path):

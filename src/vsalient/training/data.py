@@ -131,6 +131,9 @@ class ClipStream(IterableDataset[Sample]):
         indices = sample_indices(rng, source.length(sequence), self.recipe)
         if rng.random() < 0.5:
             indices.reverse()
+        if self.recipe.repeat and rng.random() < self.recipe.repeat and len(indices) > 1:
+            place = int(rng.integers(1, len(indices)))
+            indices = [*indices[:place], *indices[place - 1 : -1]]
         pairs = [source.read(sequence, i) for i in indices]
         frames, masks = np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
         return synthesis.crop_clip(rng, frames, masks, self.recipe.size)

@@ -82,15 +82,18 @@ class Trained(nn.Module):
         return tuple(result)
 
     def _stills(self, clip: Tensor, priors: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        """Outputs (B·T, 1, 1, h, w) for each frame alone; the running statistics stay those of moving clips."""
-        norms = [m for m in self.network.modules() if isinstance(m, _BatchNorm)]
-        momenta = [norm.momentum for norm in norms]
+        """Outputs (B·T, 1, 1, h, w) for each frame alone.
+
+        Batch norm takes its running statistics here, which are those of moving clips, and leaves them as they are: it
+        will do so at inference, and statistics of stills alone would train a network that nobody runs.
+        """
+        norms = [m for m in self.network.modules() if isinstance(m, _BatchNorm) and m.training]
         for norm in norms:
-            norm.momentum = 0.0
+            norm.eval()
         each = {name: x.transpose(1, 2).flatten(0, 1).unsqueeze(2) for name, x in priors.items()}
         outputs = self._outputs(clip.transpose(1, 2).flatten(0, 1).unsqueeze(2), each)
-        for norm, momentum in zip(norms, momenta, strict=True):
-            norm.momentum = momentum
+        for norm in norms:
+            norm.train()
         return outputs
 
 
@@ -328,9 +331,9 @@ def _target(target: Tensor, recipe: Recipe) -> Tensor:
 
 def _training_mode(network: nn.Module, recipe: Recipe) -> None:
     network.train()
-    encoder = getattr(network, "encoder", None)
-    if recipe.freeze_norm and isinstance(encoder, nn.Module):
-        for module in encoder.modules():
+    kept = {"none": None, "encoder": getattr(network, "encoder", None), "all": network}[recipe.freeze_norm]
+    if isinstance(kept, nn.Module):
+        for module in kept.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()
 

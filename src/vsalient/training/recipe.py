@@ -27,6 +27,7 @@ class ClipRecipe:
         max_gap: real clips take every 1..max_gap-th frame.
         span: when above 0, real clips are drawn as 3dc-seg §4.2 does: a first frame, then the rest at random, in
             order, from the next `span` frames; max_gap is then unused.
+        repeat: share of real clips in which a frame is shown twice, as where a file's frame rate is above its camera's.
         target: which frames the loss sees: all of them, the middle one (conv3dnet) or the last (stan).
     """
 
@@ -35,6 +36,7 @@ class ClipRecipe:
     kinds: dict[str, float] = field(default_factory=lambda: {"video": 1.0})
     max_gap: int = 3
     span: int = 0
+    repeat: float = 0.0
     target: Literal["all", "middle", "last"] = "all"
 
 
@@ -96,7 +98,8 @@ class Recipe:
         seed: of clips and initial weights.
         precision: autocast dtype.
         ema: decay of the averaged weights, which are what is validated and shipped; 0 for none.
-        freeze_norm: keep the encoder's batch-norm statistics.
+        freeze_norm: whose batch norm keeps its running statistics and uses them in training too: "none", the
+            "encoder"'s, or "all", which trains exactly what runs at inference.
         validate_every, save_every: in steps.
         held_out: sequences never trained on, used to validate; empty trains on all.
     """
@@ -114,7 +117,7 @@ class Recipe:
     seed: int = 0
     precision: Precision = "bfloat16"
     ema: float = 0.998
-    freeze_norm: bool = True
+    freeze_norm: Literal["none", "encoder", "all"] = "encoder"
     validate_every: int = 500
     save_every: int = 100
     held_out: tuple[str, ...] = ()
