@@ -285,7 +285,50 @@ def test_a_single_frame_has_no_motion():
     assert index == 0 and priors["motion"].shape == (20, 30) and not priors["motion"].any()
 
 
-def test_the_stream_holds_two_frames_at_most():
+def partners(pictures):
+    """Which frame's flow the stream measures each frame against."""
+    seen = []
+
+    def spy(first, second):
+        number = {id(f.pixels): f.index for f in given}
+        seen.append((number[id(first)], number[id(second)]))
+        return np.zeros((*first.shape[:2], 2), np.float32)
+
+    given = frames(pictures)
+    stream = prior_stream(("flow",), flow=spy)
+    for frame in given:
+        stream.push(frame)
+    stream.finish()
+    assert [first for first, _ in seen] == [f.index for f in given]
+    return [second for _, second in seen]
+
+
+def test_a_frame_that_comes_twice_looks_back_to_one_that_differs():
+    pixels, _ = scene(5, 96, 128, side=36, step=(0, 4), camera=(1, 1))
+    coded = np.repeat(pixels, 2, axis=0).astype(np.int16)  # as coding leaves it: not quite the same
+    coded[1::2] += np.random.default_rng(0).integers(-1, 2, coded[1::2].shape)
+    twice = np.clip(coded, 0, 255).astype(np.uint8)
+    assert partners(pixels) == [1, 2, 3, 4, 3]
+    # From frame 1 on, 1 2 2' 3 3' 4 4' 5 5': the first of two looks back, the second ahead.
+    assert partners(twice[1:]) == [1, 0, 3, 2, 5, 4, 7, 6, 6]
+
+
+def test_a_pause_is_measured_against_what_moved_for_a_while():
+    pixels, _ = scene(4, 96, 128, side=36, step=(0, 4), camera=(1, 1))
+    held = np.concatenate([pixels, np.repeat(pixels[-1:], 8, axis=0)])
+    found = partners(held)
+    assert found[:3] == [1, 2, 3]
+    assert found[3:7] == [2] * 4  # then it is a still picture like any other
+    assert found[7:] == [8, 9, 10, 11, 10]
+
+
+def test_nothing_is_measured_across_a_cut():
+    pixels, _ = scene(4, 96, 128, side=36, step=(0, 4), camera=(1, 1))
+    cut = np.concatenate([pixels, 255 - pixels[::-1] // 4])
+    assert partners(cut) == [1, 2, 3, 4, 5, 6, 7, 6]
+
+
+def test_the_stream_holds_three_frames_at_most():
     import gc
     import weakref
 
@@ -297,7 +340,7 @@ def test_the_stream_holds_two_frames_at_most():
         stream.push(Frame(pixels, i, i, Fraction(1, 25)))
         del pixels
     gc.collect()
-    assert sum(ref() is not None for ref in alive) <= 2
+    assert sum(ref() is not None for ref in alive) <= 3
 
 
 def test_residual_maps_show_what_moves_against_the_camera():

@@ -202,6 +202,21 @@ def test_stills_are_seen_alone_and_clips_together():
     assert norm.training
 
 
+def test_a_run_may_keep_a_share_of_what_it_began_with(recipe, data, tmp_path):
+    whole, half = (train(recipe, data, tmp_path / str(keep), "steps=2", f"keep={keep}") for keep in (0.0, 0.5))
+    begun = {k: v.clone() for k, v in half.network.state_dict().items()}
+    whole.run()
+    half.run()
+    ends, mixed = (torch.load(tmp_path / str(keep) / "last.pt", weights_only=True) for keep in (0.0, 0.5))
+    key = "fine_mix.conv.weight"
+    assert not torch.equal(ends[key], begun[key])
+    assert torch.allclose(mixed[key], (ends[key] + begun[key]) / 2, atol=1e-7)
+    again = train(recipe, data, tmp_path / "0.5", "steps=3", "keep=0.5")  # goes on with what it began with
+    assert torch.equal(again.initial[key], begun[key])
+    with pytest.raises(CheckpointError, match="keep"):
+        train(recipe, data, tmp_path / "0.5", "steps=3")
+
+
 def test_frozen_batch_norm_trains_what_runs_at_inference(recipe, data, tmp_path):
     trainer = train(recipe, data, tmp_path / "run", "freeze_norm=all", "steps=2")
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}

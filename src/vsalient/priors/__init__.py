@@ -38,6 +38,11 @@ PRIORS: tuple[str, ...] = ("motion", "flow", *RESIDUAL)
 """Names that `prior_stream` knows: the temporal prior of SCNN and STAN, grey flow, and 3dc-lite's two maps of what
 moves against the camera."""
 
+REPEATED = 0.2
+"""A frame that changes by less than this share of the usual shows the picture again (coding leaves up to 0.15)."""
+LOOK_BACK = 4
+"""How many frames in a row are measured against one that differed."""
+
 Priors = dict[str, SaliencyArray]
 """Prior by name: (h, w) float32 in [0, 1] that covers the frame; residual maps are smaller than it."""
 
@@ -45,8 +50,10 @@ Priors = dict[str, SaliencyArray]
 class PriorStream:
     """Priors of a video's frames as they come; a frame's are known when its successor is.
 
-    Flow goes from a frame to the next one, for the last frame to the one before. A video of one frame has no motion
-    to speak of: its priors are zero.
+    Flow goes from a frame to the next one, for the last frame to the one before. Where the next frame shows the same
+    picture again, as in files whose frame rate is above their camera's, it goes back to the last frame that differed,
+    as long as that is not long ago and no cut lies between. A video of one frame has no motion to speak of: its priors
+    are zero.
 
     Attributes:
         seconds: wall time spent so far a stage, "flow" and "prior".
@@ -62,6 +69,11 @@ class PriorStream:
         self._motion = motion
         self._last: Frame | None = None
         self._before: Frame | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._differed: Frame | None = None
+        self._moved, self._paused = 0.0, 0
 
     def push(self, frame: Frame) -> list[tuple[int, Priors]]:
         """Take the next frame; give the priors, by frame index, that are now known (none or one).
@@ -79,14 +91,16 @@ class PriorStream:
         """Give the last frame's priors; the stream is then as new."""
         last, before = self._last, self._before
         self._last = self._before = None
-        return [] if last is None else [self._priors(last, before)]
+        found = [] if last is None else [self._priors(last, before)]
+        self._forget()
+        return found
 
     def _priors(self, frame: Frame, other: Frame | None) -> tuple[int, Priors]:
         self.frames += 1
         if other is None:
             return frame.index, {n: np.zeros(frame.pixels.shape[:2], np.float32) for n in self.names}
         with self._timed("flow"):
-            flow = self._estimate(frame.pixels, other.pixels)
+            flow = self._estimate(frame.pixels, self._partner(frame, other).pixels)
         with self._timed("prior"):
             made: Priors = {}
             if "motion" in self.names:
@@ -97,6 +111,20 @@ class PriorStream:
                 made.update(zip(RESIDUAL, residual_maps(flow), strict=True))
         return frame.index, {name: made[name] for name in self.names}
 
+    def _partner(self, frame: Frame, other: Frame) -> Frame:
+        """The frame to measure motion against: `other`, or while it shows the same picture, the last that differed."""
+        change, back = _change(frame, other), self._differed
+        least = REPEATED * self._moved
+        again = change < least and self._paused < LOOK_BACK
+        # What changed much more than usual lies behind a cut.
+        if again and back is not None and least <= _change(frame, back) <= 2 * self._moved:
+            self._paused += 1
+            return back
+        self._differed, self._paused = frame, 0
+        # Neither a cut nor a repeated frame before anything has moved may set the measure of what is usual.
+        self._moved = min(max(change, 0.7 * self._moved), 3 * self._moved) if self._moved else change
+        return other
+
     @contextmanager
     def _timed(self, stage: str) -> Iterator[None]:
         start = time.perf_counter()
@@ -104,6 +132,12 @@ class PriorStream:
             yield
         finally:
             self.seconds[stage] += time.perf_counter() - start
+
+
+def _change(first: Frame, second: Frame) -> float:
+    """Mean absolute difference of green at every fourth pixel; endless for frames of different sizes."""
+    a, b = first.pixels[::4, ::4, 1], second.pixels[::4, ::4, 1]
+    return float(np.abs(a.astype(np.int16) - b).mean()) if a.shape == b.shape else float("inf")
 
 
 def prior_stream(

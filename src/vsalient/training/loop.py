@@ -140,6 +140,7 @@ class Trainer:
         self.optimiser = _optimiser(self.parameters, recipe)
         self.rates = [group["lr"] for group in self.optimiser.param_groups]
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.initial = {k: v.clone() for k, v in self.average.items()} if recipe.keep else {}
         self.step, self.running, self.best = 0, 0.0, -1.0
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=recipe.precision == "float16")
         if self.checkpoint.exists():
@@ -254,20 +255,30 @@ class Trainer:
 
     def _validate(self) -> Scores:
         current = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
-        self.network.load_state_dict(self.average)
+        shipped = self._shipped()
+        self.network.load_state_dict(shipped)
         scores = validate(self.network, self.held_out, self.recipe, self.device)
         self.network.load_state_dict(current)
         if scores.jaccard > self.best:
             self.best = scores.jaccard
-            _write(self.average, self.folder / "best.pt")
+            _write(shipped, self.folder / "best.pt")
         return scores
 
+    def _shipped(self) -> dict[str, Tensor]:
+        """The averaged weights, with the recipe's share of those the run began with."""
+        mixed = dict(self.average)
+        for key, value in self.initial.items():
+            if value.dtype.is_floating_point:
+                mixed[key] = torch.lerp(self.average[key], value, self.recipe.keep)
+        return mixed
+
     def _save(self) -> None:
-        _write(self.average, self.folder / "last.pt")
+        _write(self._shipped(), self.folder / "last.pt")
         state = {
             "recipe": to_dict(self.recipe),
             "network": self.network.state_dict(),
             "average": self.average,
+            "initial": self.initial,
             "optimiser": self.optimiser.state_dict(),
             "scaler": self.scaler.state_dict(),
             "random": torch.get_rng_state(),
@@ -280,14 +291,14 @@ class Trainer:
     def _restore(self) -> None:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         old, new = state["recipe"], to_dict(self.recipe)
-        for key in ("architecture", "config", "seed", "batch", "accumulate", "clips"):
-            if old[key] != new[key]:
+        for key in ("architecture", "config", "seed", "batch", "accumulate", "keep", "clips"):
+            if old.get(key, new[key]) != new[key]:
                 raise CheckpointError(
                     f"{self.checkpoint} was made with {key} = {old[key]!r}, the recipe now says {new[key]!r}; "
                     "choose another --out"
                 )
         self.network.load_state_dict(state["network"])
-        self.average = state["average"]
+        self.average, self.initial = state["average"], state.get("initial", {})
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"].cpu())

@@ -93,11 +93,13 @@ class Recipe:
             first. A weight of another shape keeps its random start; so does all that begins with a prefix given "".
         stages: names of recipes to run in turn, each beginning with the one before; a recipe with stages is only that.
         follows: among stages, the earlier ones to begin with instead; the weights of several are averaged (Wortsman et
-            al.: Model soups, ICML 2022).
+            al.: Model soups, ICML 2022). A name that stands twice counts twice.
         steps, batch, accumulate: optimiser steps, clips a step and process, micro-batches a step.
         seed: of clips and initial weights.
         precision: autocast dtype.
         ema: decay of the averaged weights, which are what is validated and shipped; 0 for none.
+        keep: share of the weights the run began with in those that are validated and shipped, so that a run on little
+            data moves them less (WiSE-FT: Wortsman et al., CVPR 2022).
         freeze_norm: whose batch norm keeps its running statistics and uses them in training too: "none", the
             "encoder"'s, or "all", which trains exactly what runs at inference.
         validate_every, save_every: in steps.
@@ -117,6 +119,7 @@ class Recipe:
     seed: int = 0
     precision: Precision = "bfloat16"
     ema: float = 0.998
+    keep: float = 0.0
     freeze_norm: Literal["none", "encoder", "all"] = "encoder"
     validate_every: int = 500
     save_every: int = 100
@@ -264,3 +267,5 @@ def _check(recipe: Recipe, where: str) -> None:
         raise DataError(f"{where}: clips.frames and clips.size must be at least 1")
     if not 0 <= recipe.ema < 1:
         raise DataError(f"{where}: ema must lie in [0, 1), got {recipe.ema}")
+    if not 0 <= recipe.keep < 1:
+        raise DataError(f"{where}: keep must lie in [0, 1), got {recipe.keep}")
