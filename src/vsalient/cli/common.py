@@ -80,7 +80,7 @@ def model_options(command: Command) -> Command:
         option("Model", "--exact", is_flag=True,
                help="Plain float32, nothing folded or reordered: slower, for comparing numbers."),
         option("Model", "--flip", is_flag=True,
-               help="Run each clip mirrored as well and take the mean: half as fast, outlines a little better."),
+               help="Run each clip mirrored as well and take the mean: half as fast, a little better."),
         option("Model", "--offline", is_flag=True,
                help="Never ask the network: weights that are not on this machine are an error."),
     )(command)  # fmt: skip
