@@ -311,6 +311,8 @@ def test_a_frame_that_comes_twice_looks_back_to_one_that_differs():
     assert partners(pixels) == [1, 2, 3, 4, 3]
     # From frame 1 on, 1 2 2' 3 3' 4 4' 5 5': the first of two looks back, the second ahead.
     assert partners(twice[1:]) == [1, 0, 3, 2, 5, 4, 7, 6, 6]
+    # Where the first frame of all is repeated, nothing has moved yet, and then the rest is as before.
+    assert partners(twice) == [1, 2, 1, 4, 3, 6, 5, 8, 7, 7]
 
 
 def test_a_pause_is_measured_against_what_moved_for_a_while():

@@ -73,7 +73,7 @@ class PriorStream:
 
     def _forget(self) -> None:
         self._differed: Frame | None = None
-        self._moved, self._paused = 0.0, 0
+        self._moved, self._paused, self._measured = 0.0, 0, 0
 
     def push(self, frame: Frame) -> list[tuple[int, Priors]]:
         """Take the next frame; give the priors, by frame index, that are now known (none or one).
@@ -121,8 +121,10 @@ class PriorStream:
             self._paused += 1
             return back
         self._differed, self._paused = frame, 0
-        # Neither a cut nor a repeated frame before anything has moved may set the measure of what is usual.
-        self._moved = min(max(change, 0.7 * self._moved), 3 * self._moved) if self._moved else change
+        # A repeated frame does not lower the measure of what is usual much, nor does a cut raise it, once it is known.
+        usual = max(change, 0.7 * self._moved)
+        self._moved = usual if self._measured < 3 else min(usual, 3 * self._moved)
+        self._measured += 1
         return other
 
     @contextmanager
