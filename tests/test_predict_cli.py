@@ -399,25 +399,44 @@ def test_the_documentation_names_options_that_exist() -> None:
     assert all(f"`{kind}`" in text for kind in KINDS)
 
 
+def predict_for_real(place: Path, *arguments: str) -> str:
+    """`vsalient predict` in a process of its own, nothing replaced, without a network: its standard output."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("VSALIENT")}
+    environment |= {"VSALIENT_OFFLINE": "1", "VSALIENT_CACHE": str(place / "cache")}
+    command = [sys.executable, "-m", "vsalient", "predict", *arguments]
+    done = subprocess.run(command, env=environment, text=True, capture_output=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 @pytest.mark.skipif(not (ROOT / "src/vsalient/assets/3dc-lite.safetensors").exists(), reason="no bundled weights")
 @pytest.mark.parametrize("model", ["3dc-lite", "scnn-s"])
 def test_the_bundled_models_on_the_demo_clip(model: str, place: Path) -> None:
-    """The real thing: nothing replaced, no network, in a process of its own."""
     if model == "scnn-s":
         pytest.importorskip("skimage")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith("VSALIENT")}
-    environment |= {"VSALIENT_OFFLINE": "1", "VSALIENT_CACHE": str(place / "cache")}
-    arguments = ["predict", str(ROOT / "examples/demo/cup.mp4"), "--end", "0.3", "-o", "map.mkv", "--json"]
-    arguments += ["--model", model]
-    done = subprocess.run(
-        [sys.executable, "-m", "vsalient", *arguments], env=environment, text=True, capture_output=True, timeout=120
-    )
-    assert done.returncode == 0, done.stderr
+    demo = str(ROOT / "examples/demo/cup.mp4")
+    printed = predict_for_real(place, demo, "--end", "0.3", "-o", "map.mkv", "--json", "--model", model)
     maps = gray(place / "map.mkv")
-    assert len(maps) == json.loads(done.stdout)["inputs"][0]["frames"] == 9
+    assert len(maps) == json.loads(printed)["inputs"][0]["frames"] == 9
     for levels in maps[1:]:  # in the first frame the cup has hardly begun to move
         assert levels[120:380, 340:420].mean() > 200, "the cup is white"
     for levels in maps:
+        assert levels[:, :280].mean() < 25, "the wall is black"
+
+
+@pytest.mark.parametrize("count", [1, 6])
+def test_the_default_model_sees_what_stands_still(count: int, place: Path) -> None:
+    """Residual motion says nothing in a still picture or a paused video: looks must decide."""
+    with av.open(str(ROOT / "examples/demo/cup.mp4")) as demo:
+        picture = next(demo.decode(video=0)).to_ndarray(format="rgb24")
+    (place / "still").mkdir()
+    for number in range(count):
+        Image.fromarray(picture).save(place / f"still/{number}.png")
+    predict_for_real(place, "still", "-w", "maps", "-o", "out")
+    found = [np.asarray(Image.open(path)) for path in sorted((place / "out").rglob("*.png"))]
+    assert len(found) == count
+    for levels in found:
+        assert levels[120:380, 340:420].mean() > 150, "the cup is bright"
         assert levels[:, :280].mean() < 25, "the wall is black"
 
 
