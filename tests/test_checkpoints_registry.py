@@ -40,8 +40,6 @@ def test_builtin_entry_builds_and_counts(name: str) -> None:
 @pytest.mark.parametrize("name", ["3dc-lite", "scnn-s"])
 def test_bundled_file_has_its_recorded_hash(name: str) -> None:
     found = checkpoints.registry()[name]
-    if checkpoints.status(found) == "missing":
-        pytest.skip("the bundled weights are not trained yet")
     assert checkpoints.verify(found).good
 
 

@@ -409,7 +409,6 @@ def predict_for_real(place: Path, *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.skipif(not (ROOT / "src/vsalient/assets/3dc-lite.safetensors").exists(), reason="no bundled weights")
 @pytest.mark.parametrize("model", ["3dc-lite", "scnn-s"])
 def test_the_bundled_models_on_the_demo_clip(model: str, place: Path) -> None:
     if model == "scnn-s":

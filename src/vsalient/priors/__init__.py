@@ -39,7 +39,7 @@ PRIORS: tuple[str, ...] = ("motion", "flow", *RESIDUAL)
 moves against the camera."""
 
 REPEATED = 0.2
-"""A frame that changes by less than this share of the usual shows the picture again (coding leaves up to 0.15)."""
+"""Less of the usual change than this share, and a frame shows the picture again (x264 at CRF 23 left up to 0.12)."""
 LOOK_BACK = 4
 """How many frames in a row are measured against one that differed."""
 

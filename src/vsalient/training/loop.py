@@ -292,13 +292,13 @@ class Trainer:
         state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
         old, new = state["recipe"], to_dict(self.recipe)
         for key in ("architecture", "config", "seed", "batch", "accumulate", "keep", "clips"):
-            if old.get(key, new[key]) != new[key]:
+            if old.get(key) != new[key]:
                 raise CheckpointError(
-                    f"{self.checkpoint} was made with {key} = {old[key]!r}, the recipe now says {new[key]!r}; "
+                    f"{self.checkpoint} was made with {key} = {old.get(key)!r}, the recipe now says {new[key]!r}; "
                     "choose another --out"
                 )
         self.network.load_state_dict(state["network"])
-        self.average, self.initial = state["average"], state.get("initial", {})
+        self.average, self.initial = state["average"], state["initial"]
         self.optimiser.load_state_dict(state["optimiser"])
         self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["random"].cpu())
