@@ -10,11 +10,12 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "vsalient"
 
-BASE = {"errors", "types"}
+BASE = {"errors", "types", "staging"}
 STAGES = {"media", "clips", "stitch", "transforms", "models", "priors", "checkpoints", "metrics", "segment"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
+    "staging": set(),
     **dict.fromkeys(STAGES, BASE),
     # A registry entry names an architecture; building it is what loading weights ends with.
     "checkpoints": BASE | {"models"},

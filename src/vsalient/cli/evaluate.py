@@ -14,6 +14,7 @@ from vsalient.cli.common import GroupedCommand, option, options
 from vsalient.errors import OptionError, OutputError
 from vsalient.evaluation.presets import PRESETS
 from vsalient.metrics.catalogue import CATALOGUE, GROUPS, select
+from vsalient.staging import staged_name
 
 if TYPE_CHECKING:
     from vsalient.evaluation.dataset import Evaluation
@@ -248,7 +249,7 @@ def _put(text: str, path: str) -> None:
     if path == STDOUT:
         sys.stdout.write(text)
         return
-    part = Path(path).with_name(Path(path).name + ".part")
+    part = staged_name(Path(path))
     try:
         part.write_text(text, encoding="utf-8")
         part.replace(path)

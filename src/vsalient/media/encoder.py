@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vsalient.media.audio import AudioTracks
 from vsalient.media.container import ffmpeg_name, open_container, video_stream
 from vsalient.media.output import hidden_sibling, refuse_existing, writing
+from vsalient.staging import publish
 from vsalient.types import VideoInfo
 
 _BT709 = 1  # in FFmpeg's enums of primaries, transfer and matrix alike
@@ -74,6 +75,7 @@ class VideoEncoder:
     ) -> None:
         refuse_existing(path, overwrite=overwrite)
         self.path = path
+        self._overwrite = overwrite
         self._encoding = encoding
         self._shift = Fraction(start or 0).limit_denominator(10**6)
         self._reformatter = VideoReformatter()
@@ -180,7 +182,7 @@ class VideoEncoder:
                     self._audio.finish()
                 container, self._container = self._container, None
                 container.close()
-                self._temporary.replace(self.path)
+                publish(self._temporary, self.path, overwrite=self._overwrite)
                 self._temporary = None
         finally:
             self.abort()

@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import shutil
-import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,9 +12,11 @@ from typing import Self
 import av
 
 from vsalient.errors import OutputError
+from vsalient.staging import publish, staged_name
 from vsalient.types import Frame, SaliencyArray
 
 _REASONS = {
+    errno.EEXIST: "another run was quicker; overwrite it explicitly or choose another name",
     errno.ENOSPC: "the disk is full; free some space or choose another place",
     errno.EDQUOT: "the disk quota is used up; free some space or choose another place",
     errno.EFBIG: "the file would be larger than allowed; choose another place",
@@ -87,7 +88,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def hidden_sibling(path: Path) -> Path:
     """A name beside `path`, on the same file system, that is hidden and not in use; the suffix stays."""
-    return path.with_name(f".{path.stem[:80]}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    return staged_name(path)
 
 
 def refuse_existing(path: Path, *, overwrite: bool) -> None:
@@ -119,6 +120,7 @@ class StagedFolder:
             raise OutputError(f"{path} is a file where a folder of pictures should go; choose another name.")
         refuse_existing(path, overwrite=overwrite)
         self.path = path
+        self._overwrite = overwrite
         self._staging: Path | None = hidden_sibling(path)
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -145,13 +147,12 @@ class StagedFolder:
             return
         with contextlib.ExitStack() as undo, writing(self.path):
             undo.callback(shutil.rmtree, staging, ignore_errors=True)
-            if not self.path.exists():
-                staging.rename(self.path)
-            elif all(p.suffix.lower() == ".png" and p.is_file() for p in self.path.iterdir()):
-                old = hidden_sibling(self.path)
-                self.path.rename(old)
-                staging.rename(self.path)
-                shutil.rmtree(old)
+            if (
+                not self._overwrite
+                or not self.path.exists()
+                or all(p.suffix.lower() == ".png" and p.is_file() for p in self.path.iterdir())
+            ):
+                publish(staging, self.path, overwrite=self._overwrite)
             else:
                 for file in staging.iterdir():
                     file.replace(self.path / file.name)

@@ -15,6 +15,7 @@ from vsalient.metrics.catalogue import BLOCKS, LOWER_IS_BETTER
 from vsalient.report.charts import SERIES, Line, bar_chart, legend, line_chart, spark
 from vsalient.report.gallery import Exhibit, exhibits, ranking_metric
 from vsalient.report.style import SCRIPT, style_sheet
+from vsalient.staging import staged_name
 
 _BARS_FIRST = ("O", "J_mean", "F_mean", "Fmax", "S", "maxE", "wF", "MAE", "CC", "AUC", "NSS")
 _LONGEST_SPARK = 400
@@ -32,7 +33,7 @@ def write_report(evaluation: Evaluation, path: Path, *, frames: Tree | None = No
         OutputError: the file cannot be written.
     """
     text = render(evaluation, frames=frames)
-    part = path.with_name(path.name + ".part")
+    part = staged_name(path)
     try:
         part.write_text(text, encoding="utf-8")
         part.replace(path)

@@ -12,6 +12,7 @@ from vsalient.errors import OutputError
 from vsalient.segment import rle
 from vsalient.segment.measure import Measure, measure, measure_instances
 from vsalient.segment.segmenter import Segment
+from vsalient.staging import staged_name
 from vsalient.types import MaskArray
 
 CATEGORY = {"id": 1, "name": "salient object", "supercategory": "object"}
@@ -31,7 +32,7 @@ class TextOutput(ABC):
             OutputError: it cannot be written.
         """
         self.path = path
-        self._temporary = path.with_name(f".{path.name}.part")
+        self._temporary = staged_name(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self._file: TextIO = self._temporary.open("w", encoding="utf-8", newline="")

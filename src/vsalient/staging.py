@@ -1,0 +1,272 @@
+"""Names for what is being written: hidden, random, stamped with their owner; how they become final; who sweeps them.
+
+A file or folder is written as `.NAME.vsalient-PLACE-PID-START-RANDOM.SUFFIX` beside its final name and renamed when it
+is whole. The stamp says which process owns it, so that a later run can tell what a killed one left behind from what
+another one is writing at this moment. This is the only sweeper of the project; what a resumable run keeps on purpose
+lies in folders named `.NAME.vsalient-run-ID`, and those it leaves alone.
+"""
+
+import contextlib
+import ctypes
+import errno
+import functools
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import socket
+import stat
+import sys
+import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+FOREIGN_AGE = 24 * 3600.0
+"""Seconds without a change after which what another machine left is taken for abandoned."""
+RUN_MARK = ".vsalient-run-"
+"""Part of the names of folders that a run keeps on purpose, to go on from."""
+_NAME = re.compile(
+    r"\.(?P<stem>.*)\.vsalient-(?P<stamp>(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+))-[0-9a-f]{8}(\.[^.]*)?",
+    re.DOTALL,
+)
+_NOREPLACE, _EXCHANGE = 1, 2  # flags of renameat2(2)
+_AT_FDCWD = -100
+_UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK)
+
+
+@dataclass(frozen=True, slots=True)
+class Leftover:
+    """What a run that is gone left behind.
+
+    Attributes:
+        path: where it lies (or lay).
+        size: bytes, all files of a folder together.
+    """
+
+    path: Path
+    size: int
+
+
+def owner_stamp() -> str:
+    """`PLACE-PID-START` of this process: it differs for every process on every machine."""
+    return f"{_place()}-{os.getpid()}-{_started(os.getpid()) or 0}"
+
+
+def staged_name(path: Path) -> Path:
+    """A hidden name beside `path`, on the same file system, that nobody can guess; the suffix stays."""
+    return path.with_name(f".{_shortened(path.stem)}.vsalient-{owner_stamp()}-{secrets.token_hex(4)}{path.suffix}")
+
+
+def owner_lives(stamp: str) -> bool | None:
+    """Whether the process with this stamp is alive; None when that cannot be known from here."""
+    place, pid, start = stamp.split("-")
+    if place != _place():
+        return None
+    if int(start):
+        return _started(int(pid)) == int(start)
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # it is somebody else's
+        return True
+    return True
+
+
+def publish(staged: Path, path: Path, *, overwrite: bool = False) -> None:
+    """Give what is whole its final name, in one step.
+
+    Args:
+        staged: a file or a folder on the same file system.
+        path: the final name; an empty folder may stand there when `staged` is a folder.
+        overwrite: replace what stands there; else another run that was quicker wins.
+
+    Raises:
+        FileExistsError: something stands there, and `overwrite` is off.
+        OSError: the file system refuses.
+    """
+    if staged.is_dir():
+        _publish_folder(staged, path, overwrite=overwrite)
+    elif overwrite:
+        staged.replace(path)
+    elif not _rename(staged, path, _NOREPLACE):
+        try:
+            path.hardlink_to(staged)
+        except FileExistsError:
+            raise
+        except OSError as error:
+            if error.errno not in _UNSUPPORTED:
+                raise
+            # Neither way (FAT, some network file systems): what is left is to look first.
+            if os.path.lexists(path):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from None
+            staged.replace(path)
+        else:
+            staged.unlink()
+
+
+def _publish_folder(staged: Path, path: Path, *, overwrite: bool) -> None:
+    try:
+        staged.rename(path)  # POSIX: onto nothing or an empty folder, atomically
+        return
+    except OSError as error:
+        if not path.is_dir() or path.is_symlink():
+            raise
+        if not overwrite:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
+    if not _rename(staged, path, _EXCHANGE):
+        old = staged_name(path)
+        path.rename(old)
+        try:
+            staged.rename(path)
+        except OSError:
+            old.rename(path)
+            raise
+        staged = old
+    shutil.rmtree(staged, ignore_errors=True)
+
+
+def sweep(folders: Iterable[Path], *, foreign_age: float = FOREIGN_AGE, dry_run: bool = False) -> list[Leftover]:
+    """Remove what runs that are gone left in these folders (not in folders below them).
+
+    Only what bears our mark, belongs to this user and has a dead owner goes. Whether the owner is dead is known on the
+    machine that it ran on; what comes from elsewhere must not have changed for `foreign_age` seconds by the clock of
+    the file system it lies on. Folders that cannot be read or written are passed over.
+
+    Args:
+        folders: where to look.
+        foreign_age: seconds.
+        dry_run: only say what would go.
+
+    Returns:
+        What was removed, or would be.
+    """
+    removed: list[Leftover] = []
+    for folder in dict.fromkeys(Path(folder) for folder in folders):
+        now: float | None = None
+        for path, stamp, status in _staged(folder):
+            alive = owner_lives(stamp)
+            if alive is None:
+                now = clock(folder) if now is None else now
+                alive = now - max(status.st_mtime, _newest(path)) < foreign_age
+            if alive:
+                continue
+            leftover = Leftover(path, sum(size for size, _ in _files(path)))
+            if dry_run or _remove(path):
+                removed.append(leftover)
+    return removed
+
+
+def fence(path: Path, stamp: str) -> None:
+    """Take what the owner with this stamp has staged for `path` out of its reach.
+
+    A process that was stopped for long and wakes cannot publish afterwards: the name it would rename is gone.
+    """
+    for staged, owner, _ in _staged(path.parent):
+        parts = _NAME.fullmatch(staged.name)
+        if owner == stamp and parts is not None and parts["stem"] == _shortened(path.stem):
+            _remove(staged)
+
+
+def clock(folder: Path) -> float:
+    """The time of the file system that `folder` lies on, in seconds: machines that share it agree on no other.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+    with tempfile.NamedTemporaryFile(dir=folder, prefix=".vsalient-clock-") as probe:
+        return os.fstat(probe.fileno()).st_mtime
+
+
+def _staged(folder: Path) -> Iterator[tuple[Path, str, os.stat_result]]:
+    """What bears our mark and is this user's: no links, nothing of others."""
+    user = os.getuid() if hasattr(os, "getuid") else None
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            parts = _NAME.fullmatch(entry.name) if entry.name.startswith(".") else None
+            if parts is None:
+                continue
+            with contextlib.suppress(OSError):
+                status = entry.stat(follow_symlinks=False)
+                regular = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
+                if regular and user in (None, status.st_uid):
+                    yield Path(entry.path), parts["stamp"], status
+
+
+def _remove(path: Path) -> bool:
+    # A name of our own first: of two sweepers one wins, and an owner that wakes finds nothing to rename.
+    taken = path.with_name(f".gone.vsalient-{owner_stamp()}-{secrets.token_hex(4)}")
+    try:
+        path.rename(taken)
+    except OSError:
+        return False
+    if taken.is_dir():
+        shutil.rmtree(taken, ignore_errors=True)
+    else:
+        taken.unlink(missing_ok=True)
+    return True
+
+
+def _files(path: Path) -> Iterator[tuple[int, float]]:
+    """(bytes, time of the last change) of a file, or of the files in a folder."""
+    for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
+        with contextlib.suppress(OSError):
+            status = file.lstat()
+            if not stat.S_ISDIR(status.st_mode):
+                yield status.st_size, status.st_mtime
+
+
+def _newest(path: Path) -> float:
+    return max((time for _, time in _files(path)), default=0.0)
+
+
+def _shortened(stem: str) -> str:
+    """At most 120 bytes, so that the mark still fits into a name."""
+    return os.fsdecode(os.fsencode(stem)[:120]) if len(os.fsencode(stem)) > 120 else stem
+
+
+@functools.cache
+def _place() -> str:
+    """Names this machine since it was started, and within it the container: where process ids mean something."""
+    parts = [socket.gethostname()]
+    with contextlib.suppress(OSError):
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text().strip())
+    with contextlib.suppress(OSError):
+        parts.append(os.readlink("/proc/self/ns/pid"))  # noqa: PTH115 - its target is no path
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:8]
+
+
+def _started(pid: int) -> int | None:
+    """When a process began, in clock ticks since the machine's start; None where it is gone or nobody can say."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    # A zombie's parent has not looked yet; it works no more.
+    return None if fields[0] in "ZX" else int(fields[19])
+
+
+def _rename(source: Path, target: Path, flag: int) -> bool:
+    """renameat2 with a flag; False where kernel or file system lack it.
+
+    Raises:
+        OSError: any other failure.
+    """
+    call = _renameat2()
+    if call is None:
+        return False
+    if call(_AT_FDCWD, os.fsencode(source), _AT_FDCWD, os.fsencode(target), ctypes.c_uint(flag)) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP):
+        return False
+    raise OSError(number, os.strerror(number), str(source), None, str(target))
+
+
+@functools.cache
+def _renameat2() -> "ctypes._NamedFuncPointer | None":
+    if sys.platform != "linux":
+        return None
+    return getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
