@@ -6,8 +6,10 @@ import torch
 from torch import nn
 
 from vsalient.engine import Engine
-from vsalient.models.lite import RESIDUAL_PRIORS, ClipAttention, Lite3DC, MotionCue, local_correlation
+from vsalient.models.lite import RESIDUAL_PRIORS, Lite3DC
+from vsalient.models.lite_blocks import ClipAttention, MotionGate
 from vsalient.models.lite_encoder import VARIANTS, EfficientNetLite, convert_encoder
+from vsalient.models.lite_motion import MotionCue, local_correlation
 from vsalient.training.losses import deep_supervision
 
 SMALL = {"channels": (16, 16, 8, 8, 8), "motion": 8, "match": 8, "residual": 4}
@@ -202,3 +204,51 @@ def test_a_short_training_lowers_the_loss():
         losses.append(loss.item())
     assert losses[-1] < 0.8 * losses[0]
     assert all(p.grad is not None for n, p in network.named_parameters() if "attention.qkv" not in n)
+
+
+GATED = {**SMALL, "separable": True, "gated": True, "priors": ("residual", "residual_speed", "residual")}
+
+
+def test_gated_and_separable_network_costs_at_most_1_7_gmac_a_frame():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    channels = {"channels": (64, 64, 48, 24, 16), "motion": 32, "residual": 12}
+    with torch.device("meta"):
+        network = Lite3DC(**channels, **{k: v for k, v in GATED.items() if k not in (*SMALL, "residual")}).eval()
+        frames, prior = torch.empty(8, 3, 256, 448), torch.empty(8, 1, 256, 448)
+        with torch.no_grad(), FlopCounterMode(display=False) as flops:
+            features = network.encode(frames, **dict.fromkeys(network.priors, prior))
+            encoder = flops.get_total_flops() / 2 / 8
+            network.decode(tuple(x[None] for x in features))
+            # Clips of 8 that overlap by one: 7 new frames each.
+            decoder = (flops.get_total_flops() / 2 - 8 * encoder) / 7
+    assert encoder + decoder <= 1.7e9
+
+
+def test_gates_begin_as_a_sum_and_learn_to_distrust_motion():
+    gate = MotionGate(4)
+    looks, motion = torch.rand(2, 4, 3, 5, 6), torch.rand(2, 4, 3, 5, 6)
+    assert torch.allclose(gate(looks, motion), looks + motion)
+    with torch.no_grad():
+        gate.clip.bias[4:] = -30.0
+    assert torch.allclose(gate(looks, motion), looks, atol=1e-6)
+
+
+@pytest.mark.parametrize("frames", [1, 4])
+def test_gated_network_gives_as_many_outputs_and_trains(frames):
+    torch.manual_seed(0)
+    network = Lite3DC(**GATED)
+    maps = {name: torch.rand(2, 1, frames, 64, 64) for name in set(network.priors)}
+    outputs = network.training_outputs(torch.rand(2, 3, frames, 64, 64), **maps)
+    assert [tuple(x.shape[2:]) for x in outputs] == [(frames, s, s) for s in (64, 16, 8, 4)]
+    sum(x.square().mean() for x in outputs).backward()
+    silent = [n for n, p in network.named_parameters() if p.grad is None]
+    # A clip of one frame has no motion between frames to match.
+    assert all(frames == 1 and n.startswith("motion.") for n in silent), silent
+
+
+def test_a_still_in_training_sees_what_it_sees_at_inference(small):
+    clip = torch.rand(2, 3, 1, 64, 96)
+    training = small(clip)
+    with torch.no_grad():
+        assert torch.allclose(training, small(clip), atol=1e-5)
