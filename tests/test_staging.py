@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from vsalient import staging
-from vsalient.staging import fence, owner_lives, owner_stamp, publish, staged_name, sweep
+from vsalient.staging import fence, guarded, owner_lives, owner_stamp, publish, staged_name, sweep
 
 MAKE = "import sys; from pathlib import Path; from vsalient.staging import staged_name\nfor name in sys.argv[1:]:\n"
 
@@ -123,11 +123,27 @@ def test_folders_are_replaced_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert [path.name for path in tmp_path.iterdir()] == ["masks"]
 
 
-def test_a_fenced_owner_cannot_publish(tmp_path: Path) -> None:
-    mine, other = staged_name(tmp_path / "a.mp4"), staged_name(tmp_path / "b.mp4")
-    mine.touch()
-    other.touch()
-    fence(tmp_path / "a.mp4", owner_stamp())
+def test_a_fenced_owner_cannot_publish(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = staged_name(tmp_path / "a.mp4")
+    monkeypatch.setattr(staging, "owner_stamp", lambda: "00000000-1-1")
+    theirs, other = staged_name(tmp_path / "a.mp4"), staged_name(tmp_path / "b.mp4")
+    monkeypatch.undo()
+    for path in (mine, theirs, other):
+        path.touch()
+    fence(tmp_path / "a.mp4")
     with pytest.raises(FileNotFoundError):
-        publish(mine, tmp_path / "a.mp4")
+        publish(theirs, tmp_path / "a.mp4")
+    publish(mine, tmp_path / "a.mp4")
     publish(other, tmp_path / "b.mp4")
+
+
+def test_a_check_stands_before_every_publishing(tmp_path: Path) -> None:
+    path = staged_name(tmp_path / "a.mp4")
+    path.touch()
+
+    def check() -> None:
+        raise PermissionError("taken over")
+
+    with guarded(check), pytest.raises(PermissionError, match="taken over"):
+        publish(path, tmp_path / "a.mp4")
+    publish(path, tmp_path / "a.mp4")

@@ -19,7 +19,7 @@ import socket
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -87,6 +87,8 @@ def publish(staged: Path, path: Path, *, overwrite: bool = False) -> None:
         FileExistsError: something stands there, and `overwrite` is off.
         OSError: the file system refuses.
     """
+    for check in tuple(_checks):
+        check()
     if staged.is_dir():
         _publish_folder(staged, path, overwrite=overwrite)
     elif overwrite:
@@ -159,15 +161,31 @@ def sweep(folders: Iterable[Path], *, foreign_age: float = FOREIGN_AGE, dry_run:
     return removed
 
 
-def fence(path: Path, stamp: str) -> None:
-    """Take what the owner with this stamp has staged for `path` out of its reach.
+def fence(path: Path) -> None:
+    """Take what others have staged for `path` out of their reach.
 
     A process that was stopped for long and wakes cannot publish afterwards: the name it would rename is gone.
     """
     for staged, owner, _ in _staged(path.parent):
         parts = _NAME.fullmatch(staged.name)
-        if owner == stamp and parts is not None and parts["stem"] == _shortened(path.stem):
+        if owner != owner_stamp() and parts is not None and parts["stem"] == _shortened(path.stem):
             _remove(staged)
+
+
+@contextlib.contextmanager
+def guarded(check: Callable[[], None]) -> Iterator[None]:
+    """Call `check` before anything is published within the block, in any thread; what it raises stops that.
+
+    For work that may have been taken over by another worker in the meantime. One block at a time in a process.
+    """
+    _checks.append(check)
+    try:
+        yield
+    finally:
+        _checks.remove(check)
+
+
+_checks: list[Callable[[], None]] = []
 
 
 def clock(folder: Path) -> float:
