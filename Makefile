@@ -20,7 +20,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@# torch first and alone: with a CPU build in place nothing pulls the CUDA packages in.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,superpixels]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,superpixels,ray,serve,remote]"
 	@touch $(STAMP)
 
 demo: $(STAMP)

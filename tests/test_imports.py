@@ -10,12 +10,13 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "vsalient"
 
-BASE = {"errors", "types", "staging"}
+BASE = {"errors", "types", "staging", "sweeping"}
 STAGES = {"media", "clips", "stitch", "transforms", "models", "priors", "checkpoints", "metrics", "segment"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "staging": set(),
+    "sweeping": {"staging"},
     **dict.fromkeys(STAGES, BASE),
     # A registry entry names an architecture; building it is what loading weights ends with.
     "checkpoints": BASE | {"models"},
@@ -27,6 +28,7 @@ ALLOWED: dict[str, set[str]] = {
     "training": BASE | STAGES | {"engine", "devices", "procedure", "pipeline", "workers"},
     "evaluation": BASE | STAGES | {"engine", "devices", "procedure", "pipeline", "workers", "api"},
     "report": BASE | {"metrics", "evaluation"},
+    "scale": BASE | {"media"},
     "api": BASE | STAGES | {"engine", "devices", "procedure", "pipeline"},
 }
 """Part of the package -> the other parts it may import; `cli` and the package itself may import all."""

@@ -2,8 +2,7 @@
 
 A file or folder is written as `.NAME.vsalient-PLACE-PID-START-RANDOM.SUFFIX` beside its final name and renamed when it
 is whole. The stamp says which process owns it, so that a later run can tell what a killed one left behind from what
-another one is writing at this moment. This is the only sweeper of the project; what a resumable run keeps on purpose
-lies in folders named `.NAME.vsalient-run-ID`, and those it leaves alone.
+another one is writing at this moment: see `vsalient.sweeping`.
 """
 
 import contextlib
@@ -16,37 +15,19 @@ import re
 import secrets
 import shutil
 import socket
-import stat
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-FOREIGN_AGE = 24 * 3600.0
-"""Seconds without a change after which what another machine left is taken for abandoned."""
-RUN_MARK = ".vsalient-run-"
-"""Part of the names of folders that a run keeps on purpose, to go on from."""
-_NAME = re.compile(
+STAGED = re.compile(
     r"\.(?P<stem>.*)\.vsalient-(?P<stamp>(?P<place>[0-9a-f]{8})-(?P<pid>\d+)-(?P<start>\d+))-[0-9a-f]{8}(\.[^.]*)?",
     re.DOTALL,
 )
+"""What `staged_name` makes."""
 _NOREPLACE, _EXCHANGE = 1, 2  # flags of renameat2(2)
 _AT_FDCWD = -100
 _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EPERM, errno.EMLINK)
-
-
-@dataclass(frozen=True, slots=True)
-class Leftover:
-    """What a run that is gone left behind.
-
-    Attributes:
-        path: where it lies (or lay).
-        size: bytes, all files of a folder together.
-    """
-
-    path: Path
-    size: int
 
 
 def owner_stamp() -> str:
@@ -56,7 +37,7 @@ def owner_stamp() -> str:
 
 def staged_name(path: Path) -> Path:
     """A hidden name beside `path`, on the same file system, that nobody can guess; the suffix stays."""
-    return path.with_name(f".{_shortened(path.stem)}.vsalient-{owner_stamp()}-{secrets.token_hex(4)}{path.suffix}")
+    return path.with_name(f".{shortened(path.stem)}.vsalient-{owner_stamp()}-{secrets.token_hex(4)}{path.suffix}")
 
 
 def owner_lives(stamp: str) -> bool | None:
@@ -130,48 +111,6 @@ def _publish_folder(staged: Path, path: Path, *, overwrite: bool) -> None:
     shutil.rmtree(staged, ignore_errors=True)
 
 
-def sweep(folders: Iterable[Path], *, foreign_age: float = FOREIGN_AGE, dry_run: bool = False) -> list[Leftover]:
-    """Remove what runs that are gone left in these folders (not in folders below them).
-
-    Only what bears our mark, belongs to this user and has a dead owner goes. Whether the owner is dead is known on the
-    machine that it ran on; what comes from elsewhere must not have changed for `foreign_age` seconds by the clock of
-    the file system it lies on. Folders that cannot be read or written are passed over.
-
-    Args:
-        folders: where to look.
-        foreign_age: seconds.
-        dry_run: only say what would go.
-
-    Returns:
-        What was removed, or would be.
-    """
-    removed: list[Leftover] = []
-    for folder in dict.fromkeys(Path(folder) for folder in folders):
-        now: float | None = None
-        for path, stamp, status in _staged(folder):
-            alive = owner_lives(stamp)
-            if alive is None:
-                now = clock(folder) if now is None else now
-                alive = now - max(status.st_mtime, _newest(path)) < foreign_age
-            if alive:
-                continue
-            leftover = Leftover(path, sum(size for size, _ in _files(path)))
-            if dry_run or _remove(path):
-                removed.append(leftover)
-    return removed
-
-
-def fence(path: Path) -> None:
-    """Take what others have staged for `path` out of their reach.
-
-    A process that was stopped for long and wakes cannot publish afterwards: the name it would rename is gone.
-    """
-    for staged, owner, _ in _staged(path.parent):
-        parts = _NAME.fullmatch(staged.name)
-        if owner != owner_stamp() and parts is not None and parts["stem"] == _shortened(path.stem):
-            _remove(staged)
-
-
 @contextlib.contextmanager
 def guarded(check: Callable[[], None]) -> Iterator[None]:
     """Call `check` before anything is published within the block, in any thread; what it raises stops that.
@@ -198,50 +137,8 @@ def clock(folder: Path) -> float:
         return os.fstat(probe.fileno()).st_mtime
 
 
-def _staged(folder: Path) -> Iterator[tuple[Path, str, os.stat_result]]:
-    """What bears our mark and is this user's: no links, nothing of others."""
-    user = os.getuid() if hasattr(os, "getuid") else None
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
-            parts = _NAME.fullmatch(entry.name) if entry.name.startswith(".") else None
-            if parts is None:
-                continue
-            with contextlib.suppress(OSError):
-                status = entry.stat(follow_symlinks=False)
-                regular = stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)
-                if regular and user in (None, status.st_uid):
-                    yield Path(entry.path), parts["stamp"], status
-
-
-def _remove(path: Path) -> bool:
-    # A name of our own first: of two sweepers one wins, and an owner that wakes finds nothing to rename.
-    taken = path.with_name(f".gone.vsalient-{owner_stamp()}-{secrets.token_hex(4)}")
-    try:
-        path.rename(taken)
-    except OSError:
-        return False
-    if taken.is_dir():
-        shutil.rmtree(taken, ignore_errors=True)
-    else:
-        taken.unlink(missing_ok=True)
-    return True
-
-
-def _files(path: Path) -> Iterator[tuple[int, float]]:
-    """(bytes, time of the last change) of a file, or of the files in a folder."""
-    for file in (path, *path.rglob("*")) if path.is_dir() else (path,):
-        with contextlib.suppress(OSError):
-            status = file.lstat()
-            if not stat.S_ISDIR(status.st_mode):
-                yield status.st_size, status.st_mtime
-
-
-def _newest(path: Path) -> float:
-    return max((time for _, time in _files(path)), default=0.0)
-
-
-def _shortened(stem: str) -> str:
-    """At most 120 bytes, so that the mark still fits into a name."""
+def shortened(stem: str) -> str:
+    """A stem as staged names have it: at most 120 bytes, so that the mark still fits into a name."""
     return os.fsdecode(os.fsencode(stem)[:120]) if len(os.fsencode(stem)) > 120 else stem
 
 

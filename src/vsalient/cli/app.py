@@ -19,6 +19,8 @@ VERBS = {
     "evaluate": ("vsalient.cli.evaluate", "Score predictions against ground truth."),
     "models": ("vsalient.cli.models", "List, inspect, fetch, verify, import, add and publish weights."),
     "train": ("vsalient.cli.train", "Train a network from a recipe."),
+    "merge": ("vsalient.cli.merge", "Sum the manifests of many workers, and say what is missing."),
+    "clean": ("vsalient.cli.clean", "Remove what killed runs left behind."),
     "doctor": ("vsalient.cli.doctor", "Say what this machine can do."),
 }
 """Verb -> (module that defines a click command named `command`, one line for the root help)."""

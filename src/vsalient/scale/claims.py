@@ -21,9 +21,10 @@ from typing import Any, Literal
 from vsalient.errors import OutputError
 from vsalient.scale.identity import measure
 from vsalient.scale.stores import FolderStore, Store
-from vsalient.staging import fence, guarded, owner_lives, owner_stamp
+from vsalient.staging import guarded, owner_lives, owner_stamp
+from vsalient.sweeping import CLAIMS, fence
 
-FOLDER = ".vsalient-claims"
+FOLDER = CLAIMS
 PATIENCE = 60.0
 """Seconds without a heart-beat after which an owner counts as gone."""
 State = Literal["taken", "done", "failed", "busy"]
