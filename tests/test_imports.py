@@ -10,13 +10,14 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "vsalient"
 
-BASE = {"errors", "types", "staging", "sweeping"}
+BASE = {"errors", "types", "staging", "sweeping", "datasets"}
 STAGES = {"media", "clips", "stitch", "transforms", "models", "priors", "checkpoints", "metrics", "segment"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "staging": set(),
     "sweeping": {"staging"},
+    "datasets": {"errors", "types"},
     **dict.fromkeys(STAGES, BASE),
     # A registry entry names an architecture; building it is what loading weights ends with.
     "checkpoints": BASE | {"models"},

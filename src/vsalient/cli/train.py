@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vsalient.errors import OptionError
-
 if TYPE_CHECKING:
     from vsalient.training.loop import Progress, Trainer
     from vsalient.training.recipe import Recipe
@@ -50,8 +48,9 @@ class TrainCommand(click.Command):
     "--data",
     "data",
     multiple=True,
-    metavar="PATH[=WEIGHT]",
-    help="A tar shard or data-set folder; repeat to mix, =WEIGHT to say how often it is drawn from.",
+    metavar="[soft:]PATH[=WEIGHT]",
+    help="A tar shard or data-set folder; repeat to mix, =WEIGHT to say how often it is drawn from, soft: where its "
+    "masks are probabilities × 255.",
 )
 @click.option(
     "--out",
@@ -139,23 +138,10 @@ def command(
 
 
 def _open_data(data: tuple[str, ...]) -> "list[PairSource]":
+    from vsalient.datasets.spec import parse_spec
     from vsalient.training.sources import open_source
 
-    sources = []
-    for text in data:
-        path, weight = text, 0.0
-        head, sign, tail = text.rpartition("=")
-        if sign and not Path(text).exists():
-            try:
-                path, weight = head, float(tail)
-            except ValueError:
-                raise OptionError(f"--data {text}: write PATH or PATH=WEIGHT with a number") from None
-            if weight <= 0:
-                raise OptionError(f"--data {text}: the weight must be above 0")
-        source = open_source(Path(path))
-        source.weight = weight
-        sources.append(source)
-    return sources
+    return [open_source(parse_spec(text)) for text in data]
 
 
 def _run_stage(

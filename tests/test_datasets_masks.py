@@ -1,0 +1,188 @@
+"""What ground-truth pictures mean: labels are labels, blended edges are edges, soft maps are what their source says."""
+
+import io
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from training_data import davis, encode, pair, shard
+from vsalient.datasets.masks import decode_soft, decode_truth
+from vsalient.datasets.spec import parse_spec
+from vsalient.errors import DataError, DecodeError, OptionError
+from vsalient.training.sources import open_source
+
+
+def boxes(*labels: int, dtype: type = np.uint8) -> np.ndarray:
+    """One box a label, side by side on 0, 6 rows high, the first one next to the second."""
+    out = np.zeros((20, 12 * len(labels) + 4), dtype)
+    for i, label in enumerate(labels):
+        out[5:11, 12 * i + 2 : 12 * i + 14 - 4 * (i > 0)] = label
+    return out
+
+
+def save(array: np.ndarray, kind: str = "PNG", **options: object) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def palette(array: np.ndarray) -> bytes:
+    image = Image.fromarray(array, "P")
+    image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [0] * 756 + [224, 224, 192])
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [(1,), (85,), (128,), (255,), (1, 2), (85, 255), (85, 170, 255), (127, 254), (100, 200), (1, 2, 255), (3, 7, 60)],
+)
+@pytest.mark.parametrize("kind", ["PNG", "PPM", "BMP", "TIFF"])
+def test_every_gray_label_is_an_object(labels, kind):
+    array = boxes(*labels)
+    truth = decode_truth(save(array, kind), "t")
+    assert np.array_equal(truth.mask, array > 0)
+    assert truth.void is None
+
+
+def test_sixteen_bit_labels_and_masks():
+    for array in (boxes(1, 2, dtype=np.uint16), boxes(65535, dtype=np.uint16), boxes(255, 300, dtype=np.uint16)):
+        data = cv2.imencode(".png", array)[1].tobytes()
+        assert np.array_equal(decode_truth(data, "t").mask, array > 0)
+
+
+def test_thin_dim_labels_are_kept():
+    array = boxes(255, 255)
+    array[15:17, 3:20] = 40  # two pixels high
+    assert np.array_equal(decode_truth(save(array), "t").mask, array > 0)
+
+
+def test_palette_labels_with_void():
+    array = boxes(1, 2, 255)
+    truth = decode_truth(palette(array), "t")
+    assert np.array_equal(truth.mask, (array > 0) & (array < 255))
+    assert np.array_equal(truth.void, array == 255)
+
+
+@pytest.mark.parametrize("factor", [0.5, 2, 3, 4])
+def test_blended_edges_are_cut_at_the_middle(factor):
+    y, x = np.mgrid[:120, :160]
+    for mask in ((y - 60) ** 2 + (x - 80) ** 2 < 900, (abs(y - 50) < 20) & (abs(x - 60) < 31)):
+        plain = mask.astype(np.uint8) * np.uint8(255)
+        for method in (cv2.INTER_LINEAR, cv2.INTER_AREA, cv2.INTER_CUBIC):
+            soft = cv2.resize(plain, None, fx=factor, fy=factor, interpolation=method)
+            assert np.array_equal(decode_truth(save(soft), "t").mask, soft > 128)
+    blurred = cv2.GaussianBlur(plain, (0, 0), 1.2)
+    assert np.array_equal(decode_truth(save(blurred), "t").mask, blurred > 128)
+
+
+def test_jpeg_noise_is_no_label():
+    mask = boxes(255, 255)
+    truth = decode_truth(save(mask, "JPEG", quality=60), "t")
+    assert (truth.mask != (mask > 0)).mean() < 0.02
+
+
+def test_colour_labels_on_black_and_on_white():
+    for ground in (0, 255):
+        array = np.full((20, 30, 3), ground, np.uint8)
+        array[4:9, 5:15] = (0, 255, 255)
+        array[12:16, 5:15] = (200, 0, 0)
+        truth = decode_truth(save(array, "PPM"), "t")
+        assert np.array_equal(truth.mask, (array != ground).any(axis=2))
+    array[0, 0] = 0
+    with pytest.raises(DataError, match="neither black nor white alone"):
+        decode_truth(save(array, "PPM"), "t.ppm")
+    assert decode_truth(save(array, "PPM"), "t", background="white").mask[0, 0]
+
+
+def test_gray_labels_on_white_where_the_format_says_so():
+    array = np.full((20, 30), 255, np.uint8)
+    array[3:8, 4:9] = 0
+    array[3:8, 15:20] = 85
+    assert np.array_equal(decode_truth(save(array), "t", background="white").mask, array < 255)
+
+
+def test_a_dim_soft_map_is_never_labels():
+    ramp = np.tile(np.linspace(0, 90, 64).astype(np.uint8), (30, 1))
+    with pytest.raises(DataError, match="neither labels nor a mask"):
+        decode_truth(save(ramp), "t.png")
+    assert np.array_equal(decode_soft(save(ramp), "t"), ramp)
+    deep = (ramp.astype(np.uint16) * 257).astype(np.uint16)
+    assert np.array_equal(decode_soft(cv2.imencode(".png", deep)[1].tobytes(), "t"), ramp)
+    with pytest.raises(DataError, match="palette labels"):
+        decode_soft(palette(boxes(1, 2)), "t")
+    with pytest.raises(DecodeError):
+        decode_truth(b"nothing", "t")
+
+
+def test_softness_is_declared_by_the_source(tmp_path):
+    import tarfile
+
+    ramp = np.tile(np.linspace(0, 77, 64).astype(np.uint8), (48, 1))
+    plain = shard(tmp_path / "a.tar", stills=1, videos=0)
+    both = tmp_path / "b.tar"
+    with tarfile.open(both, "w") as tar:
+        for name, data in (
+            ("one.webp", encode(pair(0)[0], "WEBP")),
+            ("one.soft.png", encode(ramp, "PNG")),
+            ("two.webp", encode(pair(0)[0], "WEBP")),
+            ("two.png", encode(pair(0)[1], "PNG")),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    source = open_source(both)
+    assert [source.is_soft(i, 0) for i in range(2)] == [True, False]
+    assert np.array_equal(source.read(0, 0)[1], ramp)
+    assert set(np.unique(source.read(1, 0)[1])) == {0, 255}
+    assert not open_source(plain).is_soft(0, 0)
+
+    root = davis(tmp_path / "DAVIS", videos=1)
+    (root / "Annotations/480p/seq0/00001.png").write_bytes(encode(ramp, "PNG"))
+    with pytest.raises(DataError, match=r"seq0 #1.*declare its source soft"):
+        open_source(root)
+    soft = open_source(parse_spec(f"soft:{root}=2"))
+    assert soft.weight == 2
+    assert soft.is_soft(0, 1)
+    assert np.array_equal(soft.read(0, 1)[1], ramp)
+    assert np.array_equal(soft.select(keep=["seq0"]).read(0, 1)[1], ramp)
+
+
+@pytest.mark.parametrize("levels", [17, 32, 64, 256])
+@pytest.mark.parametrize("top", [90, 255])
+def test_masks_that_look_soft_are_refused_before_work_starts(tmp_path, levels, top):
+    root = davis(tmp_path / "DAVIS", videos=1)
+    ramp = np.linspace(0, levels - 0.01, 64).astype(int) * top // (levels - 1)
+    ramp = cv2.resize(np.tile(ramp.astype(np.uint8), (48, 1)), (640, 480), interpolation=cv2.INTER_NEAREST)
+    (root / "Annotations/480p/seq0/00000.png").write_bytes(encode(ramp, "PNG"))
+    with pytest.raises(DataError, match=r"seq0 #0 has .* gray values.*declare its source soft"):
+        open_source(root)
+    (root / "JPEGImages/480p/seq0/00000.jpg").write_bytes(encode(np.zeros((480, 640, 3), np.uint8), "JPEG"))
+    assert np.array_equal(open_source(parse_spec(f"soft:{root}")).read(0, 0)[1], ramp)
+
+
+def test_masks_of_wide_blurs_are_told_once(tmp_path, caplog):
+    root = davis(tmp_path / "DAVIS", videos=1, frames=1)
+    blurred = cv2.GaussianBlur(pair(0)[1], (0, 0), 4)
+    (root / "Annotations/480p/seq0/00000.png").write_bytes(encode(blurred, "PNG"))
+    assert open_source(root).frames == 1
+    assert caplog.text.count("write soft:") == 1
+    open_source(parse_spec(f"soft:{root}"))
+    assert caplog.text.count("write soft:") == 1
+
+
+@pytest.mark.parametrize("text", ["a=x", "a=0", "a=-1", "a=nan", "a=inf", "", "soft:", "=3"])
+def test_specs_that_say_nothing_are_refused(text):
+    with pytest.raises(OptionError, match=r"write|weight"):
+        parse_spec(text)
+
+
+def test_specs(tmp_path):
+    assert parse_spec("a/b=1.5").weight == 1.5
+    assert parse_spec("soft:a").soft
+    odd = tmp_path / "x=2"
+    odd.mkdir()
+    assert parse_spec(str(odd)).path == odd
