@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from fractions import Fraction
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,14 +12,39 @@ from torch import Tensor
 from torch.utils.data import IterableDataset
 
 from vsalient.errors import DataError
-from vsalient.training import synthesis
+from vsalient.training import augment, overlays, synthesis, unreliable
 from vsalient.training.recipe import ClipRecipe
 from vsalient.training.sources import Mixture
 from vsalient.types import Frame
 
-Sample = tuple[Tensor, Tensor, dict[str, Tensor], bool]
-"""Frames (3, T, H, W) uint8 RGB, masks (1, T, H, W) uint8 of 0 and 1, priors (1, T, H, W) float32 by name, and
-whether the frames are unrelated stills, each to be seen alone."""
+
+class Sample(NamedTuple):
+    """A clip as tensors; joined by a loader, each has one more axis in front.
+
+    Attributes:
+        frames: (3, T, H, W) uint8 RGB.
+        masks: (1, T, H, W) uint8, the probability of the object × 255.
+        priors: (1, T, H, W) float32 by name.
+        apart: whether the frames are unrelated stills, each to be seen alone.
+        soft: (T,) bool, which masks are a teacher's and no ground truth.
+    """
+
+    frames: Tensor
+    masks: Tensor
+    priors: dict[str, Tensor]
+    apart: bool
+    soft: Tensor
+
+
+class Drawn(NamedTuple):
+    """A clip as it was made: frames (T, H, W, 3), masks (T, H, W) × 255, `apart` and `soft` (T,) as in `Sample`."""
+
+    frames: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    apart: bool
+    soft: NDArray[np.bool_]
+
+
 APART = "stills"
 """The kind of clip whose frames are unrelated stills."""
 
@@ -76,67 +102,116 @@ class ClipStream(IterableDataset[Sample]):
         cv2.setNumThreads(0)
         number = self.start + worker * self.step
         while True:
-            frames, masks, apart = self.sample(number)
+            yield self[number]
             number += workers * self.step
-            yield (
-                torch.from_numpy(np.ascontiguousarray(frames.transpose(3, 0, 1, 2))),
-                torch.from_numpy((masks > 127).astype(np.uint8))[None],
-                clip_priors(frames, self.priors, apart=apart),
-                apart,
-            )
+
+    def __getitem__(self, number: int) -> Sample:
+        """Clip `number`, as tensors."""
+        drawn = self.sample(number)
+        priors = clip_priors(drawn.frames, self.priors, apart=drawn.apart)
+        if self.recipe.unreliable and priors and not drawn.apart:
+            # A generator of its own: whether a network takes priors must not change the clips.
+            rng = np.random.default_rng([self.seed, number, 1])
+            if rng.random() < self.recipe.unreliable:
+                wrong = unreliable.distort(rng, {name: x[0].numpy() for name, x in priors.items()})
+                priors = {name: torch.from_numpy(x)[None] for name, x in wrong.items()}
+        return Sample(
+            torch.from_numpy(np.ascontiguousarray(drawn.frames.transpose(3, 0, 1, 2))),
+            torch.from_numpy(drawn.masks)[None],
+            priors,
+            drawn.apart,
+            torch.from_numpy(drawn.soft),
+        )
 
     def clip(self, number: int) -> synthesis.Pair:
-        """Clip `number`: frames (T, H, W, 3) and masks (T, H, W), 0 or 255."""
-        frames, masks, _ = self.sample(number)
-        return frames, masks
+        """Clip `number`: frames (T, H, W, 3) and masks (T, H, W), the probability of the object × 255."""
+        drawn = self.sample(number)
+        return drawn.frames, drawn.masks
 
-    def sample(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
-        """Clip `number` as `clip` gives it, and whether its frames are unrelated stills."""
+    def sample(self, number: int) -> Drawn:
+        """Clip `number` as it is before priors are computed."""
         rng = np.random.default_rng([self.seed, number])
-        count, size = self.recipe.frames, self.recipe.size
+        recipe = self.recipe
         kind = self.names[int(rng.choice(len(self.names), p=self.shares))]
         if kind == APART:
-            each = [synthesis.affine_video(rng, *self._still(rng), 1, size) for _ in range(count)]
-            looks = [synthesis.colour(rng, frames) for frames, _ in each]
-            return np.concatenate(looks), np.concatenate([masks for _, masks in each]), True
+            return self._apart(rng)
+        soft = False
         if kind in ("video", "transplant"):
-            frames, masks = self._real(rng)
+            frames, masks, soft = self._real(rng)
             if kind == "transplant":
-                background, _ = self._still(rng)
-                distractor = self._still(rng) if rng.random() < 0.4 else None
-                frames, masks = synthesis.transplant_video(rng, frames, masks, background, distractor=distractor)
-        else:
-            image, mask = self._still(rng)
-            if kind == "independent":
-                background, _ = self._still(rng)
-                distractor = self._still(rng) if rng.random() < 0.4 else None
-                frames, masks = synthesis.independent_video(
-                    rng, image, mask, background, count, size, distractor=distractor
+                background, _, _ = self._still(rng)
+                frames, masks = synthesis.transplant_video(
+                    rng, frames, masks, background, distractor=self._distractor(rng)
                 )
-            elif kind == "slide":
-                frames, masks = synthesis.sliding_crop(rng, image, mask, count, size)
-            elif kind == "still":
-                frames, masks = synthesis.affine_video(rng, image, mask, 1, size)
-                frames, masks = np.repeat(frames, count, 0), np.repeat(masks, count, 0)
-            else:
-                frames, masks = synthesis.affine_video(rng, image, mask, count, size)
-        return synthesis.colour(rng, frames), masks, False
+        else:
+            image, mask, soft = self._still(rng)
+            frames, masks = self._made_up(rng, kind, image, mask)
+        if recipe.overlays and rng.random() < recipe.overlays:
+            frames, masks = overlays.burn_in(rng, frames, masks)
+        looks = augment.colour(rng, frames) if recipe.augment == "standard" else frames
+        return Drawn(looks, masks if soft else synthesis.binary(masks), False, np.full(len(frames), soft))
 
-    def _still(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    def _apart(self, rng: np.random.Generator) -> Drawn:
+        """As many unrelated stills as a clip has frames."""
+        frames, masks, soft = [], [], []
+        for _ in range(self.recipe.frames):
+            image, mask, opinion = self._still(rng)
+            picture, truth = synthesis.affine_video(rng, image, mask, 1, self.recipe.size, crop=self.recipe.crop)
+            if self.recipe.overlays and rng.random() < self.recipe.overlays:
+                picture, truth = overlays.burn_in(rng, picture, truth)
+            frames.append(augment.colour(rng, picture) if self.recipe.augment == "standard" else picture)
+            masks.append(truth if opinion else synthesis.binary(truth))
+            soft.append(opinion)
+        return Drawn(np.concatenate(frames), np.concatenate(masks), True, np.array(soft))
+
+    def _made_up(
+        self, rng: np.random.Generator, kind: str, image: NDArray[np.uint8], mask: NDArray[np.uint8]
+    ) -> synthesis.Pair:
+        """A clip of a kind that is made from one still."""
+        count, size, crop = self.recipe.frames, self.recipe.size, self.recipe.crop
+        if kind == "independent":
+            background, _, _ = self._still(rng)
+            area = float(rng.uniform(0.25, 0.7)) if rng.random() < self.recipe.large else None
+            return synthesis.independent_video(
+                rng, image, mask, background, count, size, distractor=self._distractor(rng), area=area
+            )
+        if kind == "slide":
+            return synthesis.sliding_crop(rng, image, mask, count, size)
+        if kind == "still":
+            frames, masks = synthesis.affine_video(rng, image, mask, 1, size, crop=crop)
+            return np.repeat(frames, count, 0), np.repeat(masks, count, 0)
+        return synthesis.affine_video(rng, image, mask, count, size, crop=crop)
+
+    def _distractor(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+        return self._still(rng)[:2] if rng.random() < 0.4 else None
+
+    def _still(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
+        """A picture, its mask, and whether that is soft."""
         source, sequence = self.stills.draw(rng)
-        return source.read(sequence, int(rng.integers(source.length(sequence))))
+        index = int(rng.integers(source.length(sequence)))
+        return *source.read(sequence, index), source.is_soft(sequence, index)
 
-    def _real(self, rng: np.random.Generator) -> synthesis.Pair:
+    def _real(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
+        """A clip of a real video, its masks, and whether these are soft."""
+        recipe = self.recipe
         source, sequence = self.videos.draw(rng)
-        indices = sample_indices(rng, source.length(sequence), self.recipe)
-        if rng.random() < 0.5:
+        indices = sample_indices(rng, source.length(sequence), recipe)
+        if rng.random() < recipe.reverse:
             indices.reverse()
-        if self.recipe.repeat and rng.random() < self.recipe.repeat and len(indices) > 1:
+        if recipe.repeat and rng.random() < recipe.repeat and len(indices) > 1:
             place = int(rng.integers(1, len(indices)))
             indices = [*indices[:place], *indices[place - 1 : -1]]
         pairs = [source.read(sequence, i) for i in indices]
-        frames, masks = np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs])
-        return synthesis.crop_clip(rng, frames, masks, self.recipe.size)
+        frames, masks = augment.place_clip(
+            rng,
+            np.stack([p[0] for p in pairs]),
+            np.stack([p[1] for p in pairs]),
+            recipe.size,
+            augment=recipe.augment,
+            crop=recipe.crop,
+            rescale=recipe.rescale,
+        )
+        return frames, masks, any(source.is_soft(sequence, i) for i in indices)
 
 
 def sample_indices(rng: np.random.Generator, length: int, recipe: ClipRecipe) -> list[int]:

@@ -28,8 +28,9 @@ from vsalient.training.sources import Mixture, PairSource, split_stills
 from vsalient.training.validation import Scores, validate
 
 logger = logging.getLogger(__name__)
-Batch = tuple[Tensor, Tensor, dict[str, Tensor], Tensor]
-"""`Sample`s joined: frames (B, 3, T, H, W), masks (B, 1, T, H, W), priors, which clips are unrelated stills (B,)."""
+Batch = tuple[Tensor, Tensor, dict[str, Tensor], Tensor, Tensor]
+"""`Sample`s joined: frames (B, 3, T, H, W), masks (B, 1, T, H, W), priors, which clips are unrelated stills (B,), which
+masks are soft (B, T)."""
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -217,7 +218,7 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         total = 0.0
         for part in range(recipe.accumulate):
-            clip, target, priors, apart = next(batches)
+            clip, target, priors, apart, soft = next(batches)
             clip, target = (x.to(self.device, non_blocking=True) for x in (clip, target))
             priors = {name: x.to(self.device, non_blocking=True) for name, x in priors.items()}
             ends = part == recipe.accumulate - 1
@@ -226,8 +227,10 @@ class Trainer:
                 use = recipe.precision != "float32"
                 with torch.autocast(self.device.type, DTYPES[recipe.precision], enabled=use):
                     outputs = trained(clip.float() / 255, priors, apart.to(self.device))
-                target = _target(target.float(), recipe)
-                loss = deep_supervision(outputs, target, recipe.loss.terms, recipe.loss.scales) / recipe.accumulate
+                target = _target(target.float() / 255, recipe)
+                counts = _target(torch.where(soft, recipe.loss.soft, 1.0)[:, None], recipe)[:, 0]
+                terms, scales = recipe.loss.terms, recipe.loss.scales
+                loss = deep_supervision(outputs, target, terms, scales, counts) / recipe.accumulate
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
             total += float(loss.detach())
         if not math.isfinite(total):

@@ -10,6 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from vsalient.errors import DataError, OptionError
 
+Augmentation = Literal["standard", "rescale-crop", "mirror", "none"]
 Kind = Literal["still", "stills", "slide", "affine", "independent", "video", "transplant"]
 Precision = Literal["float32", "bfloat16", "float16"]
 
@@ -28,6 +29,13 @@ class ClipRecipe:
         span: when above 0, real clips are drawn as 3dc-seg §4.2 does: a first frame, then the rest at random, in
             order, from the next `span` frames; max_gap is then unused.
         repeat: share of real clips in which a frame is shown twice, as where a file's frame rate is above its camera's.
+        reverse: share of real clips shown backwards.
+        augment: what is done to looks (`vsalient.training.augment`): our "standard" set, or a paper's.
+        crop: share of a picture's sides that a crop of the standard set has, at least and at most.
+        rescale: (H, W) before the crop of "rescale-crop".
+        large: share of cut-outs ("independent") that cover 25 to 70 % of the frame, and may be cut by its border.
+        overlays: share of clips with burned-in clocks, captions, logos or black borders, all of them background.
+        unreliable: share of clips whose motion priors say something wrong (`vsalient.training.unreliable`).
         target: which frames the loss sees: all of them, the middle one (conv3dnet) or the last (stan).
     """
 
@@ -37,15 +45,26 @@ class ClipRecipe:
     max_gap: int = 3
     span: int = 0
     repeat: float = 0.0
+    reverse: float = 0.5
+    augment: Augmentation = "standard"
+    crop: tuple[float, float] = (0.6, 1.0)
+    rescale: tuple[int, int] = (0, 0)
+    large: float = 0.0
+    overlays: float = 0.0
+    unreliable: float = 0.0
     target: Literal["all", "middle", "last"] = "all"
 
 
 @dataclass(frozen=True)
 class LossRecipe:
-    """Loss terms by name with their weights, and one weight an output, finest first."""
+    """Loss terms by name with their weights, and one weight an output, finest first.
+
+    `soft` is what a frame counts whose mask is a teacher's opinion, against 1 for ground truth.
+    """
 
     terms: dict[str, float] = field(default_factory=lambda: {"cross-entropy": 1.0})
     scales: tuple[float, ...] = (1.0,)
+    soft: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -263,6 +282,18 @@ def _check(recipe: Recipe, where: str) -> None:
             raise DataError(f"{where}: {name} must be at least 1, got {value}")
     if 0 < recipe.optimiser.schedule_steps < recipe.steps:
         raise DataError(f"{where}: optimiser.schedule_steps must be 0 or at least steps ({recipe.steps})")
+    for name in ("repeat", "reverse", "large", "overlays", "unreliable"):
+        share = getattr(recipe.clips, name)
+        if not 0 <= share <= 1:
+            raise DataError(f"{where}: clips.{name} is a share and must lie in [0, 1], got {share}")
+    low, high = recipe.clips.crop
+    if not 0 < low <= high <= 1:
+        raise DataError(f"{where}: clips.crop must be two shares in (0, 1], the smaller first, got {low}, {high}")
+    rescaled = recipe.clips.augment == "rescale-crop"
+    if rescaled and any(r < s for r, s in zip(recipe.clips.rescale, recipe.clips.size, strict=True)):
+        raise DataError(f"{where}: clips.rescale {list(recipe.clips.rescale)} is smaller than clips.size")
+    if not 0 <= recipe.loss.soft <= 1:
+        raise DataError(f"{where}: loss.soft must lie in [0, 1], got {recipe.loss.soft}")
     if recipe.clips.frames < 1 or min(recipe.clips.size) < 1:
         raise DataError(f"{where}: clips.frames and clips.size must be at least 1")
     if not 0 <= recipe.ema < 1:

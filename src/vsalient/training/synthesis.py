@@ -3,6 +3,9 @@
 Three kinds of motion: a sliding crop (dsrfcn3d, section 3.2), a smooth path of affine and piecewise-affine warps
 (3dc-seg, section 4.2), and an object cut out of one picture and moved on its own over another, which is the only one
 that teaches that motion, not looks, decides. NumPy and OpenCV; every function takes the random generator to use.
+
+Masks are probabilities × 255 and stay soft through every warp: a hard one comes out with soft edges, which `binary`
+cuts; what a soft one says inside the object (0.3, say) is what comes out.
 """
 
 from dataclasses import dataclass
@@ -15,7 +18,8 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 Matrix = NDArray[np.float64]
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
-"""Frames (T, H, W, 3) and masks (T, H, W), 0 or 255."""
+"""Frames (T, H, W, 3) and masks (T, H, W), probability × 255."""
+STANDARD_CROP = (0.6, 1.0)
 
 
 @dataclass(frozen=True)
@@ -56,16 +60,24 @@ def crop_matrix(
     source: tuple[int, int],
     target: tuple[int, int],
     *,
-    scale: tuple[float, float] = (0.6, 1.0),
+    scale: tuple[float, float] = STANDARD_CROP,
     flip: bool = True,
+    focus: tuple[float, float] | None = None,
 ) -> Matrix:
-    """A random crop of a (height, width) source, its sides `scale` of the largest that fits, to the target's size."""
+    """A random crop of a (height, width) source, its sides `scale` of the largest that fits, to the target's size.
+
+    `focus` (x, y) lies in it, so that a small crop is not mostly one without the object.
+    """
     (sh, sw), (th, tw) = source, target
     aspect = tw / th * float(np.exp(rng.uniform(-0.15, 0.15)))
     share = rng.uniform(*scale)
     width = min(sw, sh * aspect) * share
     height = width / aspect
-    x, y = rng.uniform(0, sw - width), rng.uniform(0, sh - height)
+    left, right, top, bottom = 0.0, sw - width, 0.0, sh - height
+    if focus is not None:
+        left, right = max(left, focus[0] - width), max(left, min(right, focus[0]))
+        top, bottom = max(top, focus[1] - height), max(top, min(bottom, focus[1]))
+    x, y = rng.uniform(min(left, right), right), rng.uniform(min(top, bottom), bottom)
     matrix = np.array([[tw / width, 0, -x * tw / width], [0, th / height, -y * th / height], [0, 0, 1.0]])
     if flip and rng.random() < 0.5:
         matrix = np.array([[-1.0, 0, tw - 1], [0, 1, 0], [0, 0, 1]]) @ matrix
@@ -106,7 +118,10 @@ def sliding_crop(
     *,
     window: float = 0.8,
 ) -> Pair:
-    """A window that slides along a diagonal of a still (dsrfcn3d, section 3.2): T crops of `window` of its sides."""
+    """A window that slides along a diagonal of a still (dsrfcn3d, section 3.2): T crops of `window` of its sides.
+
+    Half of them are mirrored, as the paper's clips are.
+    """
     height, width = image.shape[:2]
     h, w = max(1, int(height * window)), max(1, int(width * window))
     x0, x1 = sorted(rng.uniform(0, width - w, 2)) if width > w else (0.0, 0.0)
@@ -120,8 +135,11 @@ def sliding_crop(
         x, y = round(float(x0 + (x1 - x0) * share)), round(float(y0 + (y1 - y0) * share))
         crop = slice(y, y + h), slice(x, x + w)
         pictures.append(cv2.resize(image[crop], size[::-1], interpolation=cv2.INTER_AREA))
-        masks.append(cv2.resize(mask[crop], size[::-1], interpolation=cv2.INTER_NEAREST))
-    return np.stack(pictures).astype(np.uint8), binary(np.stack(masks))
+        masks.append(cv2.resize(mask[crop], size[::-1], interpolation=cv2.INTER_AREA))
+    clip, truth = np.stack(pictures).astype(np.uint8), np.stack(masks).astype(np.uint8)
+    if rng.random() < 0.5:
+        clip, truth = clip[:, :, ::-1], truth[:, :, ::-1]
+    return np.ascontiguousarray(clip), np.ascontiguousarray(truth)
 
 
 def affine_video(
@@ -131,20 +149,22 @@ def affine_video(
     frames: int,
     size: tuple[int, int],
     path: Path = Path(),
+    *,
+    crop: tuple[float, float] = STANDARD_CROP,
 ) -> Pair:
-    """A still that pans, zooms, turns and bends smoothly (3dc-seg, section 4.2)."""
-    crop = crop_matrix(rng, image.shape[:2], size)
+    """A still that pans, zooms, turns and bends smoothly (3dc-seg, section 4.2), `crop` of its sides."""
+    window = crop_matrix(rng, image.shape[:2], size, scale=crop, focus=None if crop == STANDARD_CROP else centre(mask))
     moves = affine_path(rng, frames, size, path)
     field = piecewise_field(rng, size, 0.012) if frames > 1 and rng.random() < 0.5 else None
     pictures, masks = [], []
     for i, move in enumerate(moves):
-        picture, truth = warp(image, move @ crop, size), warp(mask, move @ crop, size, mask=True)
+        picture, truth = warp(image, move @ window, size), warp(mask, move @ window, size, mask=True)
         if field is not None:
             bend = field * np.float32(i / max(1, frames - 1))
             picture, truth = displace(picture, bend), displace(truth, bend, mask=True)
         pictures.append(picture)
         masks.append(truth)
-    return np.stack(pictures), binary(np.stack(masks))
+    return np.stack(pictures), np.stack(masks)
 
 
 def independent_video(
@@ -156,6 +176,7 @@ def independent_video(
     size: tuple[int, int],
     *,
     distractor: tuple[Image, Image] | None = None,
+    area: float | None = None,
     weak: Path = Path(0.03, 0.04, 2.0, 0.01),
     strong: Path = Path(0.12, 0.08, 6.0, 0.04),
 ) -> Pair:
@@ -167,7 +188,8 @@ def independent_video(
 
     `distractor`, a still and its object, stands nearer to the moving camera than the background: it slides the same
     way, but faster (parallax), in front of the object or behind it, and is background all the same. Camera and object
-    get one each of the two strengths of motion, `weak` and `strong`.
+    get one each of the two strengths of motion, `weak` and `strong`. `area` is the object's share of the frame, at
+    random up to a quarter when None; above a quarter it may reach over the frame's border.
     """
     if (mask > 127).sum() < 64:
         return affine_video(rng, image, mask, frames, size)
@@ -175,7 +197,7 @@ def independent_video(
     camera_moves = affine_path(rng, frames, size, strong if follows else weak)
     own_moves = affine_path(rng, frames, size, weak if follows else strong)
     scene = crop_matrix(rng, background.shape[:2], size)
-    layers = [_cut_out(rng, image, mask, own_moves, size)]
+    layers = [_cut_out(rng, image, mask, own_moves, size, area)]
     order = [0]
     if distractor is not None and (distractor[1] > 127).sum() >= 64:
         layers.append(_cut_out(rng, *distractor, _parallax(camera_moves, size, rng.uniform(1.2, 2.2)), size))
@@ -202,7 +224,7 @@ def transplant_video(
     Args:
         rng: random generator.
         frames: of a real clip, (T, H, W, 3), already at the size wanted.
-        masks: its object, (T, H, W), 0 or 255.
+        masks: its object, (T, H, W), probability × 255.
         background: a still of any size.
         distractor: a still and its object.
         weak: of the object's motion besides its own.
@@ -217,18 +239,21 @@ def transplant_video(
     gain = np.float32(rng.uniform(0.85, 1.15))
     pixels: list[NDArray[Any]] = []
     opacity: list[NDArray[Any]] = []
+    belief: list[NDArray[Any]] = []
     for picture, mask, move in zip(frames, masks, own_moves, strict=True):
         pixels.append(np.clip(warp(picture, move, size).astype(np.float32) * gain, 0, 255))
         opacity.append(_soft_edges(mask, move, size))
-    layers, order = [(pixels, opacity)], [0]
+        belief.append(_belief(mask, move, size))
+    layers, order = [(pixels, opacity, belief)], [0]
     if distractor is not None and (distractor[1] > 127).sum() >= 64:
         layers.append(_cut_out(rng, *distractor, _parallax(camera_moves, size, rng.uniform(1.2, 2.2)), size))
         order = [0, 1] if rng.random() < 0.3 else [1, 0]
     return _compose([warp(background, move @ scene, size) for move in camera_moves], layers, order)
 
 
-Layer = tuple[list[NDArray[Any]], list[NDArray[Any]]]
-"""Per frame the pixels (H, W, 3) in 0..255 and the opacity (H, W) in 0..1, float32."""
+Layer = tuple[list[NDArray[Any]], list[NDArray[Any]], list[NDArray[Any]]]
+"""Per frame the pixels (H, W, 3) in 0..255, the opacity (H, W) in 0..1 and how much of an object is seen there (H, W)
+in 0..1, float32: opacity is where the picture shows it, and says nothing of a teacher's doubt."""
 
 
 def _compose(scenery: list[Image], layers: list[Layer], order: list[int]) -> Pair:
@@ -238,27 +263,43 @@ def _compose(scenery: list[Image], layers: list[Layer], order: list[int]) -> Pai
         picture = behind.astype(np.float32)
         truth = np.zeros(behind.shape[:2], np.float32)
         for layer in order:
-            front, alpha = layers[layer][0][i], layers[layer][1][i]
+            front, alpha, belief = (part[i] for part in layers[layer])
             picture = picture + (front - picture) * alpha[..., None]
-            truth = truth + ((1.0 if layer == 0 else 0.0) - truth) * alpha
+            truth = truth + ((belief if layer == 0 else np.float32(0)) - truth) * alpha
         pictures.append(picture.astype(np.uint8))
-        masks.append((truth * 255).astype(np.uint8))
-    return np.stack(pictures), binary(np.stack(masks))
+        masks.append(np.rint(truth * 255).astype(np.uint8))
+    return np.stack(pictures), np.stack(masks)
 
 
 def _soft_edges(mask: Image, move: Matrix, size: tuple[int, int]) -> NDArray[np.float32]:
     """A mask, one pixel smaller (its rim shows what was behind), moved, as an opacity (H, W) in 0..1."""
-    solid = np.asarray(cv2.erode(mask, np.ones((3, 3), np.uint8)), np.uint8)
+    solid = np.asarray(cv2.erode(binary(mask), np.ones((3, 3), np.uint8)), np.uint8)
     return np.asarray(cv2.GaussianBlur(warp(solid, move, size, mask=True), (0, 0), 0.8), np.float32) / np.float32(255)
 
 
-def _cut_out(rng: np.random.Generator, image: Image, mask: Image, moves: list[Matrix], size: tuple[int, int]) -> Layer:
+def _belief(mask: Image, move: Matrix, size: tuple[int, int]) -> NDArray[np.float32]:
+    """A moved mask's values inside the object, in 0..1: 1 for a hard mask, whose edges are opacity's business."""
+    inside = np.asarray(cv2.dilate(mask, np.ones((3, 3), np.uint8)), np.uint8) if mask.max(initial=0) == 255 else mask
+    return warp(inside, move, size, mask=True).astype(np.float32) / np.float32(255)
+
+
+def _cut_out(
+    rng: np.random.Generator,
+    image: Image,
+    mask: Image,
+    moves: list[Matrix],
+    size: tuple[int, int],
+    area: float | None = None,
+) -> Layer:
     """An object at a random place and size, moving by `moves`, with soft edges and its own brightness."""
     rows, columns = np.nonzero(mask > 127)
     top, bottom, left, right = rows.min(), rows.max() + 1, columns.min(), columns.max() + 1
-    area = rng.uniform(0.02, 0.25) if rng.random() < 0.8 else rng.uniform(0.004, 0.02)
-    scale = np.sqrt(area * size[0] * size[1] / len(rows))
-    scale = min(scale, 1.3 * size[0] / (bottom - top), 1.1 * size[1] / (right - left))
+    if area is None:
+        area = rng.uniform(0.02, 0.25) if rng.random() < 0.8 else rng.uniform(0.004, 0.02)
+    # What lies outside the frame does not count, so a large object has to be larger still to cover its share.
+    whole, reach = (area, 1.0) if area <= 0.25 else (1.3 * area, 2.0)
+    scale = np.sqrt(whole * size[0] * size[1] / len(rows))
+    scale = min(scale, 1.3 * reach * size[0] / (bottom - top), 1.1 * reach * size[1] / (right - left))
     flip = -1.0 if rng.random() < 0.5 else 1.0
     place = np.array(
         [
@@ -270,10 +311,12 @@ def _cut_out(rng: np.random.Generator, image: Image, mask: Image, moves: list[Ma
     gain = rng.uniform(0.8, 1.2)
     pixels: list[NDArray[Any]] = []
     opacity: list[NDArray[Any]] = []
+    belief: list[NDArray[Any]] = []
     for move in moves:
         opacity.append(_soft_edges(mask, move @ place, size))
+        belief.append(_belief(mask, move @ place, size))
         pixels.append(np.clip(warp(image, move @ place, size).astype(np.float32) * np.float32(gain), 0, 255))
-    return pixels, opacity
+    return pixels, opacity, belief
 
 
 def _parallax(moves: list[Matrix], size: tuple[int, int], nearness: float) -> list[Matrix]:
@@ -287,32 +330,14 @@ def _parallax(moves: list[Matrix], size: tuple[int, int], nearness: float) -> li
     return nearer
 
 
-def crop_clip(
-    rng: np.random.Generator, frames: NDArray[np.uint8], masks: NDArray[np.uint8], size: tuple[int, int]
-) -> Pair:
-    """The same random crop of every frame of a real clip, with a slight turn."""
-    matrix = crop_matrix(rng, frames.shape[1:3], size)
-    turn = affine_path(rng, 2, size, Path(0.0, 0.03, 4.0, 0.02))[1]
-    pictures = [warp(f, turn @ matrix, size) for f in frames]
-    return np.stack(pictures), binary(np.stack([warp(m, turn @ matrix, size, mask=True) for m in masks]))
-
-
-def colour(rng: np.random.Generator, frames: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The same change of brightness, contrast, saturation, tint and (rarely) blur or grey for a whole clip."""
-    x = frames.astype(np.float32)
-    if rng.random() < 0.8:
-        x = (x - 127.5) * rng.uniform(0.7, 1.3) + 127.5 + rng.uniform(-25, 25)
-        grey = x.mean(axis=-1, keepdims=True)
-        x = grey + (x - grey) * (0.0 if rng.random() < 0.05 else rng.uniform(0.6, 1.4))
-        x = x * rng.uniform(0.9, 1.1, 3).astype(np.float32)
-    if rng.random() < 0.15:
-        sigma = rng.uniform(0.5, 1.5)
-        x = np.stack([cv2.GaussianBlur(f, (0, 0), sigma) for f in x])
-    if rng.random() < 0.2:
-        x = x + rng.normal(0, rng.uniform(1, 6), x.shape).astype(np.float32)
-    return np.clip(x, 0, 255).astype(np.uint8)
-
-
 def binary(masks: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """0 or 255, whatever interpolation made of a mask."""
     return np.where(masks > 127, np.uint8(255), np.uint8(0))
+
+
+def centre(mask: Image) -> tuple[float, float] | None:
+    """(x, y) of the middle of an object, the mean of its pixels; None where there is none."""
+    moments = cv2.moments(binary(mask), binaryImage=True)
+    if moments["m00"] < 1:
+        return None
+    return moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
