@@ -18,6 +18,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from vsalient.devices import DtypeName, device_name, dtype_name, memory_format, resolve_device, resolve_dtype
 from vsalient.errors import DeviceError, OptionError
+from vsalient.models.planar import make_planar
 
 CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -86,6 +87,8 @@ class Engine:
             self.dtype, reason = resolve_dtype(dtype, self.device)
         network.eval().requires_grad_(False)
         folded = fold_batch_norms(network) if fuse and not exact else 0
+        if not exact:
+            make_planar(network)
         _place(network, self.device, self.dtype, reorder=reorder)
         notes = [f"{folded} batch norms folded"] * bool(folded) + ["channels last"] * reorder + ["mirrored too"] * flip
         self.description = "; ".join([f"{device_name(self.device)}, {dtype_name(self.dtype)}: {reason}", *notes])

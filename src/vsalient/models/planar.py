@@ -1,0 +1,176 @@
+"""3D convolutions as 2D ones over the frames, where PyTorch's own way is slow or unsafe on a CPU.
+
+Two ways to use it; neither changes parameters or state-dict keys, so weights load and save as ever:
+
+* `make_planar(network)` changes every `nn.Conv3d` of a network, in place and for good (the engine, after folding);
+  `restore(network)` undoes it.
+* `with planar(network): ...` does so for the length of a block (the training loop may hold it open for a whole run:
+  gradients, autocast, `copy.deepcopy` and `DistributedDataParallel` work as before).
+
+`conv3d` is the function behind both: it takes what `torch.nn.functional.conv3d` takes, and gives what that gives,
+to rounding (1e-5 of the values in float32).
+
+When a convolution is done in which way is decided at each call, from device, dtype, shape and layout:
+
+* **float32 on a CPU.** PyTorch 2.13 hands a convolution to oneDNN only where N > 1, groups > 1, both sides of the
+  kernel are above 3, or N·C·T·H > 20480; the rest, nearly all of a decoder that runs clip by clip, falls to a
+  `Slow3d` that takes 1.5 to 14 times as long. Those become 2D, k frames of kernel as k 2D convolutions that are
+  summed. Milliseconds on one AVX-512 thread (on AVX2), channels last: 16→16, 1×3×3, 8×128×224: 115 → 8.3
+  (117 → 10.8); 64→64, 3×3×3, 8×32×56: 109 → 19.5 (105 → 30); 256→64, 1×1×1, 8×60×108: 145 → 18 (163 → 18). One 2D
+  convolution to 3·C' channels takes a third longer than the sum, one from 3·C channels as long, with more memory.
+* **float32 that oneDNN gets** stays 3D: 3 to 10 times faster depthwise, the same or a little faster elsewhere.
+* **bfloat16 and float16 on a CPU** always go to oneDNN, and 3D is up to 1.7 times faster than the sum. But with AMX the
+  *backward* pass of a one-frame kernel corrupts memory (torch 2.13.0): where gradients are recorded such
+  kernels become 2D, at no loss.
+* **Other devices** keep their own 3D convolutions.
+
+Transposed convolutions need none of this: those of `dsrfcn3d` have kernels of 4×4, which oneDNN takes.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+ONEDNN_ABOVE = 20480
+"""N·C·T·H above which PyTorch gives a dense float32 convolution of one clip to oneDNN (`ConvParams::use_mkldnn`)."""
+
+Triple = tuple[int, int, int]
+
+
+def make_planar(network: nn.Module) -> int:
+    """Let every `nn.Conv3d` of a network compute by `conv3d` of this module; returns how many were changed."""
+    count = 0
+    for module in network.modules():
+        if isinstance(module, nn.Conv3d) and not isinstance(module, PlanarConv3d):
+            object.__setattr__(module, "__class__", _planar_class(type(module)))
+            count += 1
+    return count
+
+
+def restore(network: nn.Module) -> None:
+    """Undo `make_planar`."""
+    for module in network.modules():
+        if isinstance(module, PlanarConv3d):
+            object.__setattr__(module, "__class__", type(module).plain)
+
+
+@contextlib.contextmanager
+def planar(network: nn.Module) -> Iterator[nn.Module]:
+    """The network with its 3D convolutions done by `conv3d` of this module, as long as the block lasts."""
+    ours = [
+        module for module in network.modules() if isinstance(module, nn.Conv3d) and not isinstance(module, PlanarConv3d)
+    ]
+    make_planar(network)
+    try:
+        yield network
+    finally:
+        for module in ours:
+            restore(module)
+
+
+def conv3d(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | str | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """What `torch.nn.functional.conv3d` computes, with zeros around the clip.
+
+    Args:
+        x: (B, C, T, H, W) or (C, T, H, W).
+        weight: (C', C / groups, kt, kh, kw).
+        bias: (C',) or None.
+        stride: one number, or three with the frames' first, as in what follows.
+        padding: zeros on each side, or "same" or "valid".
+        dilation: distance of the kernel's elements.
+        groups: parts into which the channels fall.
+
+    Returns:
+        (B, C', T', H', W').
+    """
+    if x.dim() != 5 or isinstance(padding, str) or not _as_planes(x, weight, groups):
+        return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
+    return _by_frames(x, weight, bias, _triple(stride), _triple(padding), _triple(dilation), groups)
+
+
+class PlanarConv3d(nn.Conv3d):
+    """A convolution whose class `make_planar` has changed; the instance is what it was."""
+
+    plain: type[nn.Conv3d] = nn.Conv3d
+
+    def _conv_forward(self, input: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        padding: str | tuple[int, ...] = self.padding
+        if self.padding_mode != "zeros":
+            input, padding = F.pad(input, self._reversed_padding_repeated_twice, mode=self.padding_mode), (0, 0, 0)
+        return conv3d(input, weight, bias, self.stride, padding, self.dilation, self.groups)
+
+
+def _planar_class(plain: type[nn.Conv3d]) -> type[PlanarConv3d]:
+    """`PlanarConv3d` for instances of a subclass of `nn.Conv3d`, which keep the subclass's own methods."""
+    if plain is nn.Conv3d:
+        return PlanarConv3d
+    return type(plain.__name__, (PlanarConv3d, plain), {"plain": plain, "__module__": plain.__module__})
+
+
+def _as_planes(x: Tensor, weight: Tensor, groups: int) -> bool:
+    if x.device.type != "cpu":
+        return False
+    autocast = torch.is_autocast_enabled("cpu")
+    dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
+    if dtype != torch.float32:
+        return weight.shape[2] == 1 and torch.is_grad_enabled() and dtype in (torch.bfloat16, torch.float16)
+    large = x.shape[0] > 1 or x.shape[0] * x.shape[1] * x.shape[2] * x.shape[3] > ONEDNN_ABOVE
+    wide = weight.shape[-1] > 3 and weight.shape[-2] > 3
+    return not (large or wide or groups > 1)
+
+
+def _by_frames(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Triple, padding: Triple, dilation: Triple, groups: int
+) -> Tensor:
+    frames = x.shape[2]
+    reach = dilation[0] * (weight.shape[2] - 1) + 1
+    count = (frames + 2 * padding[0] - reach) // stride[0] + 1
+    if weight.shape[2:] == (1, 1, 1) and stride == (1, 1, 1) and padding == (0, 0, 0) and x.is_contiguous():
+        # All frames below each other are one picture, without a copy; as pictures of their own they would need one.
+        flat = F.conv2d(x.flatten(2, 3), weight[:, :, 0], bias, groups=groups)
+        return flat.view(*flat.shape[:2], *x.shape[2:])
+    taps = []  # (frame of the kernel, first output, outputs) that meet frames of the clip, not the zeros around it
+    for tap in range(weight.shape[2]):
+        offset = tap * dilation[0] - padding[0]  # output t reads frame t·stride + offset
+        first = max(0, -(offset // stride[0]))
+        last = min(count - 1, (frames - 1 - offset) // stride[0])
+        if last >= first:
+            taps.append((tap, first, last + 1))
+    taps.sort(key=lambda span: span[1] - span[2])  # the longest first: the others are added to it
+    if count < 1 or not taps or taps[0][2] - taps[0][1] < count:
+        # No frame of the kernel meets every output (a clip shorter than its reach): rare, and never in our networks.
+        return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
+    total: Tensor | None = None
+    for tap, first, end in taps:
+        start = first * stride[0] + tap * dilation[0] - padding[0]
+        seen = x[:, :, start : start + (end - first - 1) * stride[0] + 1 : stride[0]]
+        # In channels last the frames of one clip lie one behind the other, so that this copies nothing.
+        pictures = seen.transpose(1, 2).flatten(0, 1)
+        part = F.conv2d(
+            pictures, weight[:, :, tap], bias if total is None else None, stride[1:], padding[1:], dilation[1:], groups
+        )
+        part = part.view(x.shape[0], end - first, *part.shape[1:])
+        if total is None:
+            total = part
+        elif end - first == count:
+            total += part
+        else:
+            total[:, first:end] += part
+    assert total is not None
+    return total.transpose(1, 2)
+
+
+def _triple(value: int | Sequence[int]) -> Triple:
+    return (value, value, value) if isinstance(value, int) else cast(Triple, tuple(value))
