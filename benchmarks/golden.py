@@ -68,7 +68,9 @@ def make_clip(path: Path) -> None:
 def run(folder: Path, name: str, *arguments: str) -> None:
     """One command in `folder`, on one thread: several would add in whatever order, and a map differ in its last bit."""
     command = [sys.executable, "-m", "vsalient", *arguments]
-    done = subprocess.run(command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=folder, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+    )
     if done.returncode:
         sys.exit(f"{name}: {' '.join(arguments)}\n{done.stderr}")
     (folder / f"{name}.paths").write_text("".join(sorted(done.stdout.splitlines(keepends=True))))
@@ -97,7 +99,7 @@ def facts(path: Path) -> list[object]:
     with av.open(str(path)) as container:
         for stream in container.streams:
             context = stream.codec_context
-            aspect = getattr(context, "sample_aspect_ratio", None)
+            aspect = getattr(context, "sample_aspect_ratio", None) or 1
             found.append((stream.type, context.name, getattr(context, "pix_fmt", None), str(aspect), stream.time_base))
         for packet in container.demux():
             if packet.stream.type == "audio":

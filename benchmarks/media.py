@@ -14,11 +14,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vsalient.media import OutputKind, open_output, open_source
-from vsalient.types import Frame
+from vsalient.media import open_source
+from vsalient.outputs import open_output
+from vsalient.types import Frame, Result
 
 FRAMES = 60
-JOBS: list[tuple[OutputKind, str]] = [
+JOBS: list[tuple[str, str]] = [
     ("video", ".mp4"),
     ("video", ".mkv"),
     ("mask-video", ".mkv"),
@@ -88,10 +89,10 @@ def main() -> None:
         for kind, suffix in JOBS:
             target = Path(folder) / f"{kind}{suffix}"
 
-            def encode(kind: OutputKind = kind, target: Path = target) -> int:
+            def encode(kind: str = kind, target: Path = target) -> int:
                 with open_output(kind, target, info, overwrite=True) as out:
                     for frame, saliency in zip(frames, maps, strict=True):
-                        out.write(frame, saliency)
+                        out.write(Result(frame, saliency))
                 return len(frames)
 
             cost = clock(encode)

@@ -10,27 +10,33 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "vsalient"
 
-BASE = {"errors", "types", "staging", "sweeping", "datasets"}
+BASE = {"errors", "types", "staging", "sweeping", "files", "datasets"}
 STAGES = {"media", "clips", "stitch", "transforms", "models", "priors", "checkpoints", "metrics", "segment"}
+WIRING = {"engine", "devices", "procedure", "pipeline", "workers", "figures"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
     "staging": set(),
     "sweeping": {"staging"},
     "datasets": {"errors", "types"},
+    "files": {"errors", "staging"},
     **dict.fromkeys(STAGES, BASE),
     # A registry entry names an architecture; building it is what loading weights ends with.
     "checkpoints": BASE | {"models"},
+    # The last stage: it encodes with media, and measures what segment made.
+    "outputs": BASE | {"media", "segment"},
     "devices": BASE,
     "workers": set(),
+    "figures": set(),
     "engine": BASE | STAGES | {"devices"},
     "procedure": BASE | STAGES,
-    "pipeline": BASE | STAGES | {"engine", "procedure", "workers"},
-    "training": BASE | STAGES | {"engine", "devices", "procedure", "pipeline", "workers"},
-    "evaluation": BASE | STAGES | {"engine", "devices", "procedure", "pipeline", "workers", "api"},
+    "pipeline": BASE | STAGES | {"engine", "procedure", "workers", "figures"},
+    "run": BASE | STAGES | {"outputs", "pipeline", "workers", "figures"},
+    "training": BASE | STAGES | WIRING,
+    "evaluation": BASE | STAGES | WIRING | {"api"},
     "report": BASE | {"metrics", "evaluation"},
     "scale": BASE | {"media"},
-    "api": BASE | STAGES | {"engine", "devices", "procedure", "pipeline"},
+    "api": BASE | STAGES | WIRING | {"outputs", "run"},
 }
 """Part of the package -> the other parts it may import; `cli` and the package itself may import all."""
 TORCH_AT_IMPORT = {"models", "engine", "devices", "training"}

@@ -16,11 +16,12 @@ from PIL import Image
 
 from media_files import blob, ramp, read_pts, write_video
 from vsalient.errors import OptionError, OutputError
-from vsalient.media import check_output, open_output, open_source, suffixes
-from vsalient.media.outputs import VIDEO_OUTPUTS, OutputKind
-from vsalient.media.png import encode_png
-from vsalient.types import Frame, SaliencyArray, VideoInfo
+from vsalient.media import open_source
+from vsalient.outputs import KINDS, Looks, check_output, open_output
+from vsalient.outputs.png import encode_png
+from vsalient.types import Binarise, Frame, Result, SaliencyArray, VideoInfo, halve
 
+VIDEO_OUTPUTS = [name for name, kind in KINDS.items() if ".mov" in kind.endings]
 VFR = [0, 7, 30, 31, 32, 90, 100, 170]
 PICTURES = [ramp(i) for i in range(len(VFR))]
 
@@ -29,14 +30,17 @@ def maps(info: VideoInfo, count: int) -> list[SaliencyArray]:
     return [blob(info.width, info.height, at=10 + 4 * i) for i in range(count)]
 
 
-def convert(kind: OutputKind, source: Path, path: Path, **options: object) -> list[SaliencyArray]:
+def convert(
+    kind: str, source: Path, path: Path, *, binarise: Binarise = halve, overwrite: bool = False, **looks: object
+) -> list[SaliencyArray]:
     """Read `source` and write one output with moving blobs as its saliency."""
     with open_source(source) as video:
         frames = list(video)
         saliency = maps(video.info, len(frames))
-        with open_output(kind, path, video.info, source=source, **options) as out:  # type: ignore[arg-type]
+        look = Looks(**looks)  # type: ignore[arg-type]
+        with open_output(kind, path, video.info, source=source, overwrite=overwrite, looks=look) as out:
             for frame, one in zip(frames, saliency, strict=True):
-                out.write(frame, one)
+                out.write(Result(frame, one, binarise=binarise))
     return saliency
 
 
@@ -64,8 +68,8 @@ def vfr(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("kind", list(VIDEO_OUTPUTS))
-def test_every_video_has_the_frames_and_times_of_its_source(tmp_path: Path, vfr: Path, kind: OutputKind) -> None:
-    for suffix in suffixes(kind):
+def test_every_video_has_the_frames_and_times_of_its_source(tmp_path: Path, vfr: Path, kind: str) -> None:
+    for suffix in KINDS[kind].endings:
         path = tmp_path / f"out{suffix}"
         convert(kind, vfr, path)
         times = read_pts(path)
@@ -96,7 +100,7 @@ def test_colours_of_a_foreground_video(tmp_path: Path, size: tuple[int, int], su
     picture[:] = (200, 60, 30)
     source = write_video(tmp_path / "s.mkv", [picture] * 3, codec="ffv1", pixel_format="bgr0")
     path = tmp_path / f"out{suffix}"
-    convert("foreground", source, path, color=(20, 90, 220))
+    convert("foreground", source, path, background=(20, 90, 220))
     with open_source(path) as video:
         frame = next(iter(video))
         assert video.info.color_space == "bt709" and not video.info.full_range
@@ -106,7 +110,7 @@ def test_colours_of_a_foreground_video(tmp_path: Path, size: tuple[int, int], su
 
 
 @pytest.mark.parametrize("kind", ["overlay", "heatmap"])
-def test_overlays_change_the_object_most(tmp_path: Path, vfr: Path, kind: OutputKind) -> None:
+def test_overlays_change_the_object_most(tmp_path: Path, vfr: Path, kind: str) -> None:
     convert(kind, vfr, tmp_path / "out.mp4")
     before, after = levels(vfr, "rgb24")[0].astype(int), levels(tmp_path / "out.mp4", "rgb24")[0].astype(int)
     change = np.abs(after - before).sum(axis=2)
@@ -190,9 +194,9 @@ def test_a_cut_source_starts_at_zero_with_its_sound(tmp_path: Path) -> None:
     source = write_video(tmp_path / "s.mp4", [ramp(i) for i in range(25)], options={"g": "5"}, audio_seconds=1.0)
     with open_source(source, start=0.4, end=0.8) as video:
         frames = list(video)
-        with open_output("overlay", tmp_path / "o.mp4", video.info, source=source, start=0.4, end=0.8) as out:
+        with open_output("overlay", tmp_path / "o.mp4", video.info, source=source, span=(0.4, 0.8)) as out:
             for frame in frames:
-                out.write(frame, blob())
+                out.write(Result(frame, blob()))
     assert read_pts(tmp_path / "o.mp4") == [Fraction(i, 25) for i in range(10)]
     sound = read_pts(tmp_path / "o.mp4", "audio")
     assert 0 <= sound[0] < 0.03 and 0.35 < sound[-1] < 0.4
@@ -234,7 +238,7 @@ def test_maps_of_a_frame_folder_keep_the_names(tmp_path: Path) -> None:
         Image.fromarray(ramp(0)).save(tmp_path / "in" / f"{name}.jpg")
     with open_source(tmp_path / "in") as source, open_output("maps", tmp_path / "out", source.info) as out:
         for frame in source:
-            out.write(frame, blob())
+            out.write(Result(frame, blob()))
     assert {p.name for p in (tmp_path / "out").iterdir()} == {"b_2.png", "b_10.png"}
 
 
@@ -247,17 +251,17 @@ def test_png_encoder_is_exact(tmp_path: Path, shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize("kind", ["video", "overlay", "alpha", "maps", "masks"])
-def test_an_error_leaves_nothing(tmp_path: Path, vfr: Path, kind: OutputKind) -> None:
+def test_an_error_leaves_nothing(tmp_path: Path, vfr: Path, kind: str) -> None:
     target = tmp_path / "new" / ("out.mov" if kind in ("alpha", "video", "overlay") else "out")
     with open_source(vfr) as source, pytest.raises(KeyError), open_output(kind, target, source.info, source=vfr) as out:
-        out.write(next(iter(source)), blob())
+        out.write(Result(next(iter(source)), blob()))
         assert not target.exists()
         raise KeyError
     assert not target.exists() and not hidden(tmp_path)
 
 
 @pytest.mark.parametrize("kind", ["overlay", "maps"])
-def test_what_exists_is_kept_unless_told(tmp_path: Path, vfr: Path, kind: OutputKind) -> None:
+def test_what_exists_is_kept_unless_told(tmp_path: Path, vfr: Path, kind: str) -> None:
     path = tmp_path / ("out.mp4" if kind == "overlay" else "out")
     convert(kind, vfr, path)
     with pytest.raises(OutputError, match="exists already"):
@@ -278,8 +282,8 @@ def test_checks_come_before_the_work(tmp_path: Path, vfr: Path) -> None:
         check_output("alpha", tmp_path / "a.mp4")
     with pytest.raises(OptionError, match="the input itself"):
         check_output("overlay", vfr, source=vfr, overwrite=True)
-    with pytest.raises(OptionError, match="no output"):
-        check_output("painting", tmp_path / "a.mp4")  # type: ignore[arg-type]
+    with pytest.raises(OptionError, match="is unknown"):
+        check_output("painting", tmp_path / "a.mp4")
     with pytest.raises(OutputError, match="is a file, not a folder"):
         check_output("video", vfr / "sub" / "a.mp4")
     with pytest.raises(OutputError, match="is a folder"):
@@ -304,7 +308,7 @@ def test_read_only_folder_found_while_opening(tmp_path: Path, vfr: Path, monkeyp
         monkeypatch.setattr(Path, "mkdir", refuse)
         for kind, name in (("video", "a.mp4"), ("maps", "a")):
             with pytest.raises(OutputError, match=r"cannot be written: permission denied"):
-                open_output(kind, tmp_path / "new" / name, source.info)  # type: ignore[arg-type]
+                open_output(kind, tmp_path / "new" / name, source.info)
 
 
 _FULL_DISK = """
@@ -312,8 +316,8 @@ import resource, sys
 from pathlib import Path
 import numpy as np
 from vsalient.errors import OutputError
-from vsalient.media import open_output
-from vsalient.types import Frame, VideoInfo
+from vsalient.outputs import open_output
+from vsalient.types import Frame, Result, VideoInfo
 from fractions import Fraction
 limit, kind, path = int(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
@@ -323,7 +327,7 @@ try:
     with open_output(kind, path, info) as out:
         for i in range(12):
             frame = Frame(rng.integers(0, 256, (48, 64, 3)).astype(np.uint8), i, i, Fraction(1, 25))
-            out.write(frame, rng.random((48, 64), np.float32))
+            out.write(Result(frame, rng.random((48, 64), np.float32)))
 except OutputError as error:
     print(error)
     sys.exit(7)
@@ -361,8 +365,8 @@ def test_frame_is_not_changed(tmp_path: Path, vfr: Path) -> None:
         before = frame.pixels.copy()
         saliency = blob()
         for kind in VIDEO_OUTPUTS:
-            with open_output(kind, tmp_path / f"{kind}{suffixes(kind)[0]}", source.info) as out:  # type: ignore[arg-type]
-                out.write(frame, saliency)
+            with open_output(kind, tmp_path / f"{kind}{KINDS[kind].endings[0]}", source.info) as out:
+                out.write(Result(frame, saliency))
     assert np.array_equal(frame.pixels, before) and np.array_equal(saliency, blob())
 
 

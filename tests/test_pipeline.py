@@ -2,8 +2,9 @@
 
 import threading
 import weakref
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,9 +14,12 @@ from numpy.typing import NDArray
 from vsalient.checkpoints import WeightsEntry
 from vsalient.clips import TAILS, plan_clips
 from vsalient.errors import InputError, OptionError, OutputError
-from vsalient.pipeline import Report, queue_depth, run, saliency_maps
+from vsalient.figures import Report
+from vsalient.outputs import Output
+from vsalient.pipeline import queue_depth, saliency_maps
 from vsalient.procedure import Procedure, plan_procedure
-from vsalient.types import Frame, SaliencyArray
+from vsalient.run import results, write_all
+from vsalient.types import Frame, Result, SaliencyArray
 from vsalient.workers import Ahead, Sink
 
 NATIVE = Procedure(clip_length=4, overlap=2, geometry="native", multiple=8)
@@ -52,24 +56,39 @@ class BrightnessEngine:
         return np.stack([frames[slot][0].numpy() / np.float32(255) + 0.001 * slot for slot in slots])
 
 
-class Memory:
+def run(
+    frames: Iterator[Frame],
+    engine: "BrightnessEngine",
+    procedure: Procedure,
+    outputs: Sequence[Output],
+    on_result: Callable[[Result, Report], None] | None = None,
+) -> Report:
+    report = Report()
+    found = results(saliency_maps(frames, engine, procedure, report=report), report=report)
+    return write_all(found, outputs, report, on_result=on_result)
+
+
+class Memory(Output):
     """An output that keeps what it is given."""
 
-    def __init__(self, fail_at: int | None = None, fail_close: bool = False) -> None:
+    def __init__(self, fail_at: int | None = None, fail_finish: bool = False) -> None:
+        self.path = Path("memory")
         self.maps: list[tuple[int, SaliencyArray]] = []
         self.state = "open"
-        self.fail_at, self.fail_close = fail_at, fail_close
+        self.fail_at, self.fail_finish = fail_at, fail_finish
         self.thread: str | None = None
 
-    def write(self, frame: Frame, saliency: SaliencyArray) -> None:
+    def write(self, result: Result) -> None:
         if len(self.maps) == self.fail_at:
             raise OutputError("the disk is full")
         self.thread = threading.current_thread().name
-        self.maps.append((frame.index, saliency))
+        self.maps.append((result.index, result.saliency))
+
+    def finish(self) -> None:
+        if self.fail_finish:
+            raise OutputError("cannot finish")
 
     def close(self) -> None:
-        if self.fail_close:
-            raise OutputError("cannot finish")
         self.state = "closed"
 
     def abort(self) -> None:
@@ -153,20 +172,31 @@ def test_a_failing_writer_stops_all_and_aborts_every_output(fail_at: int) -> Non
 
 
 def test_an_output_that_cannot_be_finished_is_aborted() -> None:
-    outputs = [Memory(), Memory(fail_close=True), Memory()]
+    outputs = [Memory(), Memory(fail_finish=True), Memory()]
     with pytest.raises(OutputError, match="cannot finish"):
         run(frames(5), BrightnessEngine(), NATIVE, outputs)
-    assert [output.state for output in outputs] == ["closed", "aborted", "aborted"]
+    assert [output.state for output in outputs] == ["aborted"] * 3, "none has its name before all are finished"
+
+
+def test_one_output_that_cannot_even_be_aborted_hides_nothing() -> None:
+    class Stubborn(Memory):
+        def abort(self) -> None:
+            raise OSError("gone")
+
+    outputs = [Stubborn(), Memory(fail_at=1)]
+    with pytest.raises(OutputError, match="the disk is full"):
+        run(frames(50), BrightnessEngine(), NATIVE, outputs)
+    assert outputs[1].state == "aborted"
 
 
 def test_ctrl_c_in_the_caller_aborts() -> None:
-    def interrupt(frame: Frame, report: Report) -> None:
-        if frame.index == 5:
+    def interrupt(result: Result, report: Report) -> None:
+        if result.index == 5:
             raise KeyboardInterrupt
 
     output = Memory()
     with pytest.raises(KeyboardInterrupt):
-        run(frames(300), BrightnessEngine(), NATIVE, [output], on_map=interrupt)
+        run(frames(300), BrightnessEngine(), NATIVE, [output], on_result=interrupt)
     assert output.state == "aborted"
 
 
@@ -215,8 +245,8 @@ def test_frames_are_forgotten() -> None:
 
 
 def test_queues_hold_fewer_large_frames() -> None:
-    assert queue_depth(next(frames(1))) == 8
-    assert queue_depth(next(frames(1, 2160, 3840))) == 2
+    assert queue_depth(10, 12) == 8
+    assert queue_depth(2160, 3840) == 2
 
 
 def test_ahead_gives_the_items_then_the_error() -> None:

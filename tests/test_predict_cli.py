@@ -19,9 +19,10 @@ from PIL import Image
 from media_files import read_pts, write_video
 from tiny_model import install, stripe_mask, stripes, write_clip
 from vsalient.cli.app import main
-from vsalient.cli.naming import KINDS, keep_wanted, plan_targets
+from vsalient.cli.naming import keep_wanted, plan_targets
 from vsalient.cli.predict import command
 from vsalient.errors import OptionError, OutputError
+from vsalient.outputs import KINDS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -72,10 +73,11 @@ def test_every_kind_in_one_pass(place: Path) -> None:
     names = {path.name for path in (place / "out").iterdir()}
     assert names == {
         "in_saliency.mp4", "in_maps", "in_masks", "in_mask.mkv",
-        "in_overlay.mp4", "in_heatmap.mp4", "in_alpha.webm", "in_foreground.mp4",
+        "in_overlay.mp4", "in_heatmap.mp4", "in_alpha.webm", "in_foreground.mp4", "in_contours.mp4", "in_cutout",
+        "in_coco.json", "in_measures.csv", "in_measures.json",
     }  # fmt: skip
     for name in names:
-        if "." in name:
+        if name.endswith((".mp4", ".mkv", ".webm")):
             assert len(read_pts(place / "out" / name)) == 6, name
     for index in range(6):
         with Image.open(place / "out" / "in_masks" / f"{index:05}.png") as mask:

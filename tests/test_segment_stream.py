@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from vsalient.errors import InputError, OptionError, OutputError
+from vsalient.outputs.tables import CocoMasks, CsvMeasures, JsonMeasures
 from vsalient.segment import rle
 from vsalient.segment.segmenter import Cleanup, Segmenter
-from vsalient.segment.tables import CocoMasks, CsvMeasures, JsonMeasures
 from vsalient.segment.thresholds import parse_threshold
 from vsalient.types import Frame
 
@@ -125,9 +125,9 @@ def test_senseless_cleanup_is_refused(settings):
 
 def write_all(tmp_path, segments):
     outputs = [
-        CsvMeasures(tmp_path / "a" / "measures.csv"),
-        JsonMeasures(tmp_path / "measures.json", "clip ü.mp4"),
-        CocoMasks(tmp_path / "coco.json", "clip.mp4"),
+        CsvMeasures(tmp_path / "a" / "measures.csv", overwrite=True),
+        JsonMeasures(tmp_path / "measures.json", "clip ü.mp4", overwrite=True),
+        CocoMasks(tmp_path / "coco.json", "clip.mp4", overwrite=True),
     ]
     for output in outputs:
         for segment in segments:

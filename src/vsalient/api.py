@@ -2,7 +2,6 @@
 
 import threading
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,45 +12,22 @@ from vsalient.checkpoints import WeightsEntry, load_network
 from vsalient.checkpoints.progress import Progress
 from vsalient.clips import Tail
 from vsalient.errors import InputError, OptionError
-from vsalient.pipeline import OutputLike, Report, run, saliency_maps
+from vsalient.figures import Report
+from vsalient.pipeline import saliency_maps
 from vsalient.procedure import Procedure, Protocol, plan_procedure
-from vsalient.types import Frame, Pixels, SaliencyArray
+from vsalient.run import Maps, results
+from vsalient.segment.thresholds import parse_frame_threshold
+from vsalient.types import Frame, Pixels, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from vsalient.engine import Engine
 
 DEFAULT_MODEL = "3dc-lite"
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Prediction:
-    """One frame and what the network makes of it.
-
-    Attributes:
-        frame: the decoded frame; `frame.pixels` is (H, W, 3) uint8 RGB, upright.
-        saliency: (H, W) float32, each pixel's probability to belong to the salient object, in [0, 1].
-    """
-
-    frame: Frame
-    saliency: SaliencyArray
-
-    @property
-    def index(self) -> int:
-        """Position among the frames of this prediction, from 0."""
-        return self.frame.index
-
-    @property
-    def pts(self) -> int:
-        """Presentation time in units of `frame.time_base`."""
-        return self.frame.pts
-
-    @property
-    def time(self) -> float:
-        """Presentation time in seconds."""
-        return self.frame.time
+Prediction = Result
+"""What `predict` yields: a frame with its map."""
 
 
 class Model:
@@ -135,21 +111,18 @@ class Model:
         if not isinstance(source, str | Path):
             if start is not None or end is not None:
                 raise OptionError("start and end are for files: leave them out, or cut the list of frames")
-            return self._maps(_numbered(source, exact), procedure)
+            return self._results(_numbered(source, exact), procedure)
         check_range(start, end)
         return self._file(Path(source), procedure, start, end, exact)
 
-    def write(
-        self,
-        frames: Iterable[Frame],
-        procedure: Procedure,
-        outputs: "Iterable[OutputLike]",
-        *,
-        on_map: "Callable[[Frame, Report], None] | None" = None,
-    ) -> Report:
-        """Run over `frames` and write all maps to `outputs`; see `vsalient.pipeline.run`."""
+    def maps(self, frames: Iterable[Frame], procedure: Procedure, report: Report | None = None) -> Maps:
+        """Run over `frames`; see `vsalient.pipeline.saliency_maps`.
+
+        Raises:
+            OptionError: the model is at work on another video.
+        """
         with self._busy():
-            return run(frames, self._engine, procedure, list(outputs), priors=self.priors, on_map=on_map)
+            yield from saliency_maps(frames, self._engine, procedure, priors=self.priors, report=report)
 
     def _file(
         self, path: Path, procedure: Procedure, start: float | None, end: float | None, rate: Fraction
@@ -157,12 +130,10 @@ class Model:
         from vsalient.media import open_source
 
         with open_source(path, start=start, end=end, rate=rate) as frames:
-            yield from self._maps(frames, procedure)
+            yield from self._results(frames, procedure)
 
-    def _maps(self, frames: Iterable[Frame], procedure: Procedure) -> Iterator[Prediction]:
-        with self._busy():
-            for frame, saliency in saliency_maps(frames, self._engine, procedure, priors=self.priors):
-                yield Prediction(frame, saliency)
+    def _results(self, frames: Iterable[Frame], procedure: Procedure) -> Iterator[Prediction]:
+        return results(self.maps(frames, procedure), binarise=parse_frame_threshold(procedure.threshold).binarise)
 
     def _busy(self) -> "_Busy":
         return _Busy(self._lock, self.name)

@@ -1,34 +1,30 @@
-"""The stages wired: frames → clips → network → stitched maps → outputs, as a stream over three or more threads.
+"""Frames → clips → network → stitched maps of the frame's size, as a stream over three threads.
 
-Decoding and resizing run in one thread, the network in another, every output in its own; the caller's thread
-brings the maps to the frame's size. Queues are bounded, and a frame is forgotten once its last clip is done, so
-memory depends on the clip and the frame's size, never on the video's length.
+Decoding and resizing run in one thread, the network in another; the caller's thread brings the maps to the frame's
+size. Queues are bounded, and a frame is forgotten once its last clip is done, so memory depends on the clip and the
+frame's size, never on the video's length.
 """
 
-import threading
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.clips import ClipPlanner
 from vsalient.errors import InputError
+from vsalient.figures import Report
 from vsalient.procedure import Procedure
 from vsalient.stitch import Stitcher
 from vsalient.transforms import Geometry
 from vsalient.types import Clip, Frame, Pixels, SaliencyArray
-from vsalient.workers import Ahead, Sink
+from vsalient.workers import Ahead
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-STAGES = ("decode", "priors", "model", "finish", "encode")
-"""Reading and resizing; optical flow for networks that need it; the network; bringing maps to the frame's size;
-writing."""
 QUEUE_BYTES = 32 << 20
 """What the frames waiting in one queue may weigh; at least two frames wait, at most eight: the network takes a
 stride's worth at a time, and more would only cost memory."""
@@ -48,80 +44,6 @@ class EngineLike(Protocol):
         priors: "Mapping[str, Sequence[Tensor]] | None" = None,
     ) -> NDArray[np.float32]:
         """Run one clip: T × (3, h, w) uint8 → (T', h, w) float32 probabilities of the kept slots."""
-
-
-class OutputLike(Protocol):
-    """What the pipeline needs of `vsalient.media.Output`."""
-
-    def write(self, frame: Frame, saliency: SaliencyArray) -> None:
-        """Add one frame's result."""
-
-    def close(self) -> None:
-        """Finish the file and give it its name."""
-
-    def abort(self) -> None:
-        """Leave nothing behind."""
-
-
-@dataclass
-class Report:
-    """What a run has done so far.
-
-    Attributes:
-        frames: maps delivered.
-        corrupt_frames: frames among them that stand in for damaged ones.
-        clips: clips that went through the network.
-        first_map_seconds: from the start of the run to the first map, None before it.
-        seconds: from the start of the run until its end.
-    """
-
-    frames: int = 0
-    corrupt_frames: int = 0
-    clips: int = 0
-    first_map_seconds: float | None = None
-    seconds: float = 0.0
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _busy: dict[tuple[str, int], float] = field(default_factory=dict, repr=False)
-
-    @property
-    def stages(self) -> dict[str, float]:
-        """Busy seconds by stage, see `STAGES`; of several outputs the busiest counts."""
-        with self._lock:
-            busy = dict(self._busy)
-        longest: dict[str, float] = {}
-        for (stage, _), seconds in busy.items():
-            longest[stage] = max(longest.get(stage, 0.0), seconds)
-        return {stage: longest[stage] for stage in STAGES if stage in longest}
-
-    @property
-    def bottleneck(self) -> str:
-        """The stage that was busy longest, "" before any was."""
-        stages = self.stages
-        return max(stages, key=stages.__getitem__, default="")
-
-    def figures(self) -> dict[str, Any]:
-        """Everything as plain values, rounded to milliseconds, for a JSON summary."""
-        first = self.first_map_seconds
-        return {
-            "frames": self.frames,
-            "corrupt_frames": self.corrupt_frames,
-            "clips": self.clips,
-            "seconds": round(self.seconds, 3),
-            "frames_per_second": round(self.frames / self.seconds, 3) if self.seconds else None,
-            "first_map_seconds": None if first is None else round(first, 3),
-            "stage_seconds": {stage: round(seconds, 3) for stage, seconds in self.stages.items()},
-            "bottleneck": self.bottleneck,
-        }
-
-    @contextmanager
-    def busy(self, stage: str, lane: int = 0) -> Iterator[None]:
-        """Count the time within the block as spent in `stage`; lanes of a stage work side by side."""
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._busy[stage, lane] = self._busy.get((stage, lane), 0.0) + time.perf_counter() - start
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -172,7 +94,7 @@ def saliency_maps(
     )
     refine = _postprocessor(procedure)
     engine.reset()
-    depth = queue_depth(first)
+    depth = queue_depth(*first.pixels.shape[:2])
     inputs = Ahead(_prepare(first, source, geometry, priors, report), depth, "vsalient-decode")
     # Short: what comes out is taken at once, unless the outputs are behind, and those have queues of their own.
     maps = Ahead(_infer(inputs, engine, procedure, report), 2, "vsalient-model")
@@ -195,67 +117,9 @@ def saliency_maps(
         report.seconds = time.perf_counter() - start
 
 
-def run(
-    frames: Iterable[Frame],
-    engine: EngineLike,
-    procedure: Procedure,
-    outputs: Sequence[OutputLike],
-    *,
-    priors: tuple[str, ...] = (),
-    on_map: Callable[[Frame, Report], None] | None = None,
-) -> Report:
-    """Write every frame's map to all outputs, and finish them; on any error, abort them.
-
-    Args:
-        frames: as for `saliency_maps`, like the next two.
-        engine: the network on its device.
-        procedure: clip length, overlap, sizes.
-        outputs: written in threads of their own, each by one thread.
-        priors: as for `saliency_maps`.
-        on_map: called in the caller's thread after each map, for progress.
-
-    Returns:
-        What was done and how long each stage was busy.
-
-    Raises:
-        InputError: there are no frames.
-        VsalientError: whatever a stage raises.
-    """
-    report = Report()
-    maps = saliency_maps(frames, engine, procedure, priors=priors, report=report)
-    sinks: list[Sink[tuple[Frame, SaliencyArray]]] = []
-    try:
-        with closing(maps):
-            for frame, saliency in maps:
-                if not sinks:
-                    depth = queue_depth(frame)
-                    sinks = [
-                        Sink(_writer(output, report, lane), depth, "vsalient-encode")
-                        for lane, output in enumerate(outputs)
-                    ]
-                for sink in sinks:
-                    sink.put((frame, saliency))
-                if on_map is not None:
-                    on_map(frame, report)
-        if report.frames == 0:
-            raise InputError("there are no frames to work on: check the start and the end that were asked for")
-        for sink in sinks:
-            sink.finish()
-        for lane, output in enumerate(outputs):
-            with report.busy("encode", lane):
-                output.close()
-    except BaseException:
-        for sink in sinks:
-            sink.stop()
-        for output in outputs:
-            output.abort()
-        raise
-    return report
-
-
-def queue_depth(frame: Frame) -> int:
+def queue_depth(height: int, width: int) -> int:
     """How many frames of this size may wait in one queue."""
-    return max(2, min(8, QUEUE_BYTES // max(1, frame.pixels.nbytes)))
+    return max(2, min(8, QUEUE_BYTES // max(1, 3 * height * width)))
 
 
 def _prepare(
@@ -326,14 +190,6 @@ def _run_clip(engine: EngineLike, clip: Clip, held: Mapping[int, _Input]) -> NDA
     slots = [held[index] for index in clip.indices]
     priors = {name: [slot.priors[name] for slot in slots] for name in slots[0].priors}
     return engine.run([slot.tensor for slot in slots], clip.indices, clip.outputs, priors or None)
-
-
-def _writer(output: OutputLike, report: Report, lane: int) -> Callable[[tuple[Frame, SaliencyArray]], None]:
-    def write(item: tuple[Frame, SaliencyArray]) -> None:
-        with report.busy("encode", lane):
-            output.write(*item)
-
-    return write
 
 
 def _postprocessor(procedure: Procedure) -> Callable[[Pixels, SaliencyArray], SaliencyArray]:

@@ -1,7 +1,9 @@
-"""What flows through the pipeline: frozen records of frames, clips and videos. NumPy only, no torch."""
+"""What flows through the pipeline: frozen records of frames, clips, videos and results. NumPy only, no torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,10 @@ SaliencyArray = NDArray[np.float32]
 """(H, W) foreground probability in [0, 1]."""
 MaskArray = NDArray[np.bool_]
 """(H, W), True where the object is."""
+InstanceMap = NDArray[np.int32]
+"""(H, W), 0 for background, else the number of the object that the pixel belongs to."""
+Binarise = Callable[[SaliencyArray], MaskArray]
+"""Saliency (H, W) in [0, 1] -> mask (H, W)."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -93,3 +99,72 @@ class Clip:
 
     def __len__(self) -> int:
         return len(self.indices)
+
+
+def halve(saliency: SaliencyArray) -> MaskArray:
+    """The mask of what is more likely object than not."""
+    return saliency >= 0.5
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Result:
+    """One frame and what was made of it: what a network said, and what a segmentation made of that.
+
+    Attributes:
+        frame: the decoded frame; `frame.pixels` is (H, W, 3) uint8 RGB, upright.
+        saliency: (H, W) float32, each pixel's probability to belong to the salient object, in [0, 1].
+        segmented: (H, W), True where the object is; None where nothing was segmented.
+        instances: (H, W) numbers of objects, None unless they were asked for.
+        binarise: makes `mask` of the map where nothing was segmented.
+    """
+
+    frame: Frame
+    saliency: SaliencyArray
+    segmented: MaskArray | None = None
+    instances: InstanceMap | None = None
+    binarise: Binarise = halve
+
+    @cached_property
+    def mask(self) -> MaskArray:
+        """(H, W), True where the object is: as segmented, else as the map's threshold says."""
+        return self.binarise(self.saliency) if self.segmented is None else self.segmented
+
+    @property
+    def cover(self) -> SaliencyArray:
+        """How much of each pixel is object, (H, W) float32 in [0, 1]: the mask where one was made, else the map."""
+        return self.saliency if self.segmented is None else self.segmented.astype(np.float32)
+
+    @property
+    def index(self) -> int:
+        """Position among the frames of this source, from 0."""
+        return self.frame.index
+
+    @property
+    def pts(self) -> int:
+        """Presentation time in units of `frame.time_base`."""
+        return self.frame.pts
+
+    @property
+    def time(self) -> float:
+        """Presentation time in seconds."""
+        return self.frame.time
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the frame, darkened where nothing stands out."""
+        from io import BytesIO
+
+        from PIL import Image
+
+        light = np.float32(0.25) + np.float32(0.75) * self.cover
+        shown = BytesIO()
+        Image.fromarray((self.frame.pixels * light[:, :, None]).astype(np.uint8)).save(shown, "png")
+        return shown.getvalue()
+
+    def __repr__(self) -> str:
+        height, width = self.saliency.shape
+        name = "" if self.frame.name is None else f" '{self.frame.name}'"
+        numbers = "" if self.instances is None else f", {len(np.unique(self.instances[self.instances > 0]))} objects"
+        return (
+            f"<Result {self.index}{name} at {self.time:.3f} s: {width}x{height}, saliency {self.saliency.min():.2f} to "
+            f"{self.saliency.max():.2f}, mask {self.mask.mean():.1%}{numbers}>"
+        )

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from vsalient.errors import InputError, OptionError, VsalientError
+from vsalient.outputs.kinds import KINDS, Color
 from vsalient.types import VideoInfo
 
 if TYPE_CHECKING:
@@ -63,6 +64,27 @@ def options(*decorators: Callable[[Command], Command]) -> Callable[[Command], Co
         return command
 
     return decorate
+
+
+def look_options(default: str) -> Callable[[Command], Command]:
+    """-o, -w, and how outputs look: --mask-style, --lossless, --alpha-format, --background-color, --no-audio."""
+    return options(
+        option("Output", "-o", "--output", metavar="PATH",
+               help="A folder, a file, or a template with {stem}, {model}, {kind}, {ext} and {parent} (the input's "
+                    "folder).  [default: the current folder]"),
+        option("Output", "-w", "--write", "kinds", multiple=True, default=(default,), metavar="KIND[,KIND...]",
+               help=f"What to write, one or several of: {', '.join(KINDS)}.  [default: {default}]"),
+        option("Output", "--mask-style", type=click.Choice(["gray", "palette"]),
+               help="Mask PNGs of 0 and 255, or DAVIS's palette with 0 and 1.  [default: gray; palette with "
+                    "--instances or --protocol paper]"),
+        option("Output", "--lossless", is_flag=True, help="The saliency video as FFV1 in .mkv, exact to the bit."),
+        option("Output", "--alpha-format", type=click.Choice(["webm", "prores"]), default="webm", show_default=True,
+               help="Transparent video as VP9 in .webm, or ProRes 4444 in .mov for editing."),
+        option("Output", "--background-color", default="#00b140", show_default=True, metavar="COLOUR",
+               help="Behind the foreground: a name such as white, or #rrggbb."),
+        option("Output", "--no-audio", is_flag=True,
+               help="Leave the sound out of overlay, contours, heatmap, alpha, foreground."),
+    )  # fmt: skip
 
 
 def model_options(command: Command) -> Command:
@@ -177,6 +199,26 @@ def check_times(start: float | None, end: float | None, rate: float | None) -> N
         raise OptionError(f"--start {start:g} is negative: give seconds from the beginning")
     if end is not None and end <= (start or 0):
         raise OptionError(f"--end {end:g} does not come after --start {start or 0:g}")
+
+
+def check_color(text: str) -> Color:
+    """Read a colour.
+
+    Raises:
+        OptionError: it is none.
+    """
+    from PIL import ImageColor
+
+    try:
+        color = bytes(ImageColor.getrgb(text)[:3])
+    except ValueError:  # also of bytes: rgb(1000,0,0)
+        raise OptionError(f"--background-color '{text}' is no colour: give a name such as white, or #rrggbb") from None
+    return color[0], color[1], color[2]
+
+
+def alpha_ending(form: str) -> str:
+    """The file ending that --alpha-format stands for."""
+    return ".mov" if form == "prores" else ".webm"
 
 
 class ModelLoadError(VsalientError):

@@ -2,56 +2,24 @@
 
 import os
 import string
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Generic, TypeVar
 
 from vsalient.errors import OptionError, OutputError
+from vsalient.outputs.kinds import KINDS, Kind
 
-if TYPE_CHECKING:
-    from vsalient.media import OutputKind
-
-K = TypeVar("K", bound=str)
-
-KINDS: "dict[OutputKind, str]" = {
-    "video": "saliency",
-    "mask-video": "mask",
-    "overlay": "overlay",
-    "heatmap": "heatmap",
-    "alpha": "alpha",
-    "foreground": "foreground",
-    "maps": "maps",
-    "masks": "masks",
-}
-"""What `--write` takes -> how the default name ends: `{stem}_{label}`. Folders stand last and so are finished last:
-finishing a video can still fail, when its encoder gives up what it held back."""
 FIELDS = ("stem", "model", "kind", "parent", "ext")
 _FILE_ENDINGS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".gif", ".png", ".jpg", ".jpeg", ".m4v", ".json", ".csv")
 """An `-o` that ends so means a file, also where no kind can be written to it: that gives the better message."""
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
-    """A kind of output, for verbs that write others than `predict`.
+class Target:
+    """One output of one input: a kind's name and the file or folder it goes to."""
 
-    Attributes:
-        label: how the default name ends, `{stem}_{label}`.
-        suffix: the file ending it has by default, "" for a folder.
-        check: refuses a path that it cannot be written to; need not look at what exists.
-    """
-
-    label: str
-    suffix: str
-    check: Callable[[Path], None]
-
-
-@dataclass(frozen=True, slots=True)
-class AnyTarget(Generic[K]):
-    """One output of one input: a kind and the file or folder it goes to."""
-
-    kind: K
+    kind: str
     path: Path
 
     @property
@@ -61,46 +29,35 @@ class AnyTarget(Generic[K]):
 
 
 @dataclass(frozen=True, slots=True)
-class AnyJob(Generic[K]):
+class Job:
     """An input with its outputs."""
 
     source: Path
-    targets: tuple[AnyTarget[K], ...]
+    targets: tuple[Target, ...]
 
 
-Target = AnyTarget["OutputKind"]
-Job = AnyJob["OutputKind"]
-
-
-def parse_kinds(texts: Sequence[str]) -> "tuple[OutputKind, ...]":
-    """Names of kinds, repeated or comma-separated, without repeats.
-
-    Raises:
-        OptionError: an unknown kind.
-    """
-    return parse_names(texts, KINDS)
-
-
-def parse_names(texts: Sequence[str], known: Mapping[K, object]) -> tuple[K, ...]:
-    """The same, out of the kinds that a verb knows.
+def parse_kinds(texts: Sequence[str]) -> tuple[str, ...]:
+    """Names of kinds, repeated or comma-separated, without repeats and in the table's order.
 
     Raises:
         OptionError: an unknown kind.
     """
     names = [part.strip() for text in texts for part in text.split(",")]
     for name in names:
-        if name not in known:
-            raise OptionError(f"--write '{name}' is unknown: choose from {', '.join(known)}")
-    return tuple(kind for kind in known if kind in names)
+        if name not in KINDS:
+            close = get_close_matches(name, KINDS, 1, 0.5)
+            hint = f"did you mean {close[0]}? There are" if close else "choose from"
+            raise OptionError(f"--write '{name}' is unknown: {hint} {', '.join(KINDS)}")
+    return tuple(kind for kind in KINDS if kind in names)
 
 
 def plan_targets(
     sources: Sequence[Path],
-    kinds: "Sequence[OutputKind]",
+    kinds: Sequence[str],
     output: str | None,
     *,
     model: str,
-    endings: "Mapping[OutputKind, str] | None" = None,
+    endings: Mapping[str, str] | None = None,
     skip_existing: bool = False,
 ) -> list[Job]:
     """Work out every output's path and check that they can be written side by side.
@@ -119,30 +76,11 @@ def plan_targets(
         OptionError: a template that cannot be read, a suffix its kind cannot have, or two outputs of one name.
         OutputError: an output would replace an input, or its folder cannot be written to.
     """
-    from vsalient.media import suffixes
-
-    forms = {
-        kind: Form(label, next(iter(suffixes(kind)), ""), partial(_check_media, kind)) for kind, label in KINDS.items()
-    }
-    return plan_outputs(sources, kinds, output, model=model, endings=endings, forms=forms, skip_existing=skip_existing)
-
-
-def plan_outputs(
-    sources: Sequence[Path],
-    kinds: Sequence[K],
-    output: str | None,
-    *,
-    model: str,
-    forms: Mapping[K, Form],
-    endings: Mapping[K, str] | None = None,
-    skip_existing: bool = False,
-) -> list[AnyJob[K]]:
-    """As `plan_targets`, for the kinds of another verb, given their `forms`."""
     template = _template(sources, kinds, output)
     jobs = []
     for source in sources:
-        names = {kind: _fill(template, source, kind, model, forms[kind], (endings or {}).get(kind)) for kind in kinds}
-        jobs.append(AnyJob(source, tuple(AnyTarget(kind, path) for kind, path in names.items())))
+        names = {kind: _fill(template, source, KINDS[kind], model, (endings or {}).get(kind)) for kind in kinds}
+        jobs.append(Job(source, tuple(Target(kind, path) for kind, path in names.items())))
     if skip_existing:
         made = {target.path.resolve(): job.source for job in jobs for target in job.targets}
         jobs = [job for job in jobs if made.get(job.source.resolve(), job.source) == job.source]
@@ -171,11 +109,11 @@ def plan_outputs(
             if place in holders:
                 raise OutputError(f"{target.path} is a folder that holds the input {holders[place]}: choose another -o")
             taken[place] = job.source
-            forms[target.kind].check(target.path)
+            _check(KINDS[target.kind], target.path)
     return jobs
 
 
-def keep_wanted(jobs: Sequence[AnyJob[K]], *, overwrite: bool, skip_existing: bool) -> list[AnyJob[K]]:
+def keep_wanted(jobs: Sequence[Job], *, overwrite: bool, skip_existing: bool) -> list[Job]:
     """Leave out targets that exist if they are to be skipped; a job may be left with none.
 
     Raises:
@@ -187,17 +125,7 @@ def keep_wanted(jobs: Sequence[AnyJob[K]], *, overwrite: bool, skip_existing: bo
     if existing and not skip_existing:
         more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise OutputError(f"{existing[0]}{more} exists: give --overwrite, --skip-existing or another -o")
-    return [AnyJob(job.source, tuple(target for target in job.targets if not target.exists)) for job in jobs]
-
-
-def check_folder(kind: str, path: Path) -> None:
-    """Refuse the name of a file for a folder of PNGs.
-
-    Raises:
-        OptionError: it has the ending of a video or a picture.
-    """
-    if path.suffix.lower() in _FILE_ENDINGS:
-        raise OptionError(f"{kind} are a folder of PNGs, not {path}: give -o a folder")
+    return [Job(job.source, tuple(target for target in job.targets if not target.exists)) for job in jobs]
 
 
 def stem_of(source: Path) -> str:
@@ -206,11 +134,11 @@ def stem_of(source: Path) -> str:
     return source.name if source.is_dir() else source.stem
 
 
-def _check_media(kind: "OutputKind", path: Path) -> None:
-    from vsalient.media import check_output
+def _check(kind: Kind, path: Path) -> None:
+    from vsalient.outputs import check_output
 
-    if kind in ("maps", "masks"):
-        check_folder(kind, path)
+    if kind.is_folder and path.suffix.lower() in _FILE_ENDINGS:
+        raise OptionError(f"{kind.what} are a folder of PNGs, not {path}: give -o a folder")
     # What exists is looked at later: it may have to be skipped.
     check_output(kind, path, overwrite=True)
 
@@ -245,15 +173,15 @@ def _escape(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _fill(template: str, source: Path, kind: str, model: str, form: Form, ending: str | None) -> Path:
-    suffix = form.suffix if ending is None else ending
+def _fill(template: str, source: Path, kind: Kind, model: str, ending: str | None) -> Path:
+    suffix = (kind.endings or ("",))[0] if ending is None else ending
     text = template.format(
         stem=stem_of(source),
         model=model,
-        kind=kind,
+        kind=kind.name,
         parent=str(source.parent),
         ext=suffix[1:],
-        label=form.label,
+        label=kind.label,
         suffix=suffix,
     )
     # A folder has no ending: "{stem}_{kind}.{ext}" must not leave a dot behind.

@@ -19,12 +19,13 @@ from rich.table import Table
 from rich.text import Text
 
 from vsalient.cli.common import Outcome
-from vsalient.pipeline import Report
+from vsalient.figures import Report
 
 BOTTLENECKS = {
     "decode": "reading the video",
     "priors": "computing optical flow",
     "model": "the network",
+    "segment": "making masks",
     "finish": "bringing the maps to size",
     "encode": "writing the outputs",
 }

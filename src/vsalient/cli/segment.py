@@ -1,7 +1,5 @@
 """`vsalient segment`: videos or saliency maps in, object masks out."""
 
-import json
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -10,29 +8,28 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 from click.core import ParameterSource
 
-from vsalient import __version__
 from vsalient.cli.common import (
     GroupedCommand,
-    Outcome,
+    alpha_ending,
     batch_options,
     check_batch_options,
+    check_color,
     check_engine_options,
     check_times,
     clip_options,
     find_inputs,
-    input_records,
     load_with_progress,
+    look_options,
     model_options,
     option,
     options,
     range_options,
-    run_batch,
 )
-from vsalient.errors import OptionError
+from vsalient.errors import InputError, OptionError
+from vsalient.outputs.kinds import KINDS, Looks
 
 if TYPE_CHECKING:
-    from vsalient.cli.segment_outputs import SegmentKind
-    from vsalient.cli.segment_work import Steps, Worker
+    from vsalient.segment.segmenter import Cleanup, Segmenting
     from vsalient.segment.thresholds import Threshold
 
 EPILOG = """\b
@@ -48,8 +45,6 @@ Examples:
   vsalient segment --maps holiday_saliency.mp4 -w coco --instances
       no frames needed where no step looks at colours
 """
-KINDS = ("masks", "mask-video", "contours", "cutout", "alpha", "coco", "csv", "json")
-IN_COLOUR = {"contours", "cutout", "alpha"}
 REFINEMENTS = ("none", "boundary", "crf")
 
 _mask_options = options(
@@ -72,19 +67,6 @@ _mask_options = options(
     option("Masks", "--instances", is_flag=True,
            help="Split masks into objects whose numbers last over time (palette masks, coco, csv, json)."),
 )  # fmt: skip
-_output_options = options(
-    option("Output", "-o", "--output", metavar="PATH",
-           help="A folder, a file, or a template with {stem}, {model}, {kind}, {ext} and {parent} (the input's "
-                "folder).  [default: the current folder]"),
-    option("Output", "-w", "--write", "kinds", multiple=True, default=("masks",), metavar="KIND[,KIND...]",
-           help=f"What to write, one or several of: {', '.join(KINDS)}.  [default: masks]"),
-    option("Output", "--mask-style", type=click.Choice(["gray", "palette"]),
-           help="Mask PNGs of 0 and 255, or DAVIS's palette with 0 and 1.  [default: gray; palette with --instances "
-                "or --protocol paper]"),
-    option("Output", "--alpha-format", type=click.Choice(["webm", "prores"]), default="webm", show_default=True,
-           help="Transparent video as VP9 in .webm, or ProRes 4444 in .mov for editing."),
-    option("Output", "--no-audio", is_flag=True, help="Leave the sound out of contours and alpha."),
-)  # fmt: skip
 _maps_option = option(
     "Input", "--maps", multiple=True, metavar="FOLDER|VIDEO",
     help="Use these maps instead of running a model: PNGs or a gray video, for several inputs a folder that has them "
@@ -100,7 +82,7 @@ _maps_option = option(
 )
 @click.argument("inputs", nargs=-1, metavar="[INPUT...]")
 @_mask_options
-@_output_options
+@look_options("masks")
 @batch_options
 @_maps_option
 @range_options
@@ -123,7 +105,9 @@ def command(
     output: str | None,
     kinds: tuple[str, ...],
     mask_style: Literal["gray", "palette"] | None,
+    lossless: bool,
     alpha_format: str,
+    background_color: str,
     no_audio: bool,
     overwrite: bool,
     skip_existing: bool,
@@ -156,17 +140,16 @@ def command(
     check_times(start, end, rate)
     # What can be slow to import comes after the help and the cheapest checks.
     from vsalient.checkpoints import find_entry
-    from vsalient.cli.naming import keep_wanted, parse_names, plan_outputs
-    from vsalient.cli.segment_outputs import FORMS, Looks
-    from vsalient.cli.segment_work import Worker, pair_maps
+    from vsalient.cli.naming import keep_wanted, parse_kinds, plan_targets
+    from vsalient.cli.work import Worker
     from vsalient.procedure import plan_procedure
 
-    wanted = parse_names(kinds, FORMS)
+    wanted = parse_kinds(kinds)
     refinements = _check_refinements(refine, tau)
     if not inputs and not maps:
         raise click.UsageError("Give INPUT..., or --maps with maps made earlier.")
     if maps:
-        _check_maps(ctx, inputs, maps, {*wanted} & IN_COLOUR, refinements, start, end)
+        _check_maps(ctx, inputs, maps, [kind for kind in wanted if KINDS[kind].colour], refinements, start, end)
     entry = find_entry(model)
     procedure = plan_procedure(
         entry, protocol=protocol, clip_length=clip_length, overlap=overlap, tail=tail, resolution=resolution
@@ -180,51 +163,35 @@ def command(
     style = mask_style or ("palette" if instances or protocol == "paper" else "gray")
     if instances and style == "gray" and "masks" in wanted:
         raise OptionError("gray masks cannot hold object numbers: leave out --mask-style gray or --instances")
-    looks = Looks(style, instances, not no_audio, overwrite, (start, end))
-    steps = _steps(parsed, refinements, tau, cleanup, instances)
+    looks = Looks(mask_style=style, audio=not no_audio, background=check_color(background_color))
+    segmenting = _segmenting(parsed, refinements, tau, cleanup, instances)
 
     sources, failed = find_inputs(inputs or maps, keep_going=keep_going, quiet=quiet)
     made = None
     if maps:
-        made = pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
-    endings: dict[SegmentKind, str] = {"alpha": ".mov" if alpha_format == "prores" else ".webm"}
-    planned = plan_outputs(
-        sources,
-        wanted,
-        output,
-        model="maps" if maps else entry.name,
-        endings=endings,
-        forms=FORMS,
-        skip_existing=skip_existing,
-    )
+        made = _pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
+    endings = {"alpha": alpha_ending(alpha_format), "video": ".mkv" if lossless else ".mp4"}
+    name = "maps" if maps else entry.name
+    planned = plan_targets(sources, wanted, output, model=name, endings=endings, skip_existing=skip_existing)
     jobs = keep_wanted(planned, overwrite=overwrite, skip_existing=skip_existing)
     from vsalient.cli.progress import Narrator
 
     narrator = Narrator(quiet=quiet, verbose=verbose)
     worker = Worker(
         narrator=narrator,
-        steps=steps,
-        looks=looks,
         procedure=procedure,
         load=lambda: load_with_progress(
             narrator, model, weights, device, dtype, exact=exact, flip=flip, offline=offline
         ),
-        maps=made,
+        looks=looks,
+        overwrite=overwrite,
         span=(start, end, rate),
         print_paths=not as_json,
+        segmenting=segmenting,
+        maps=made,
     )
-    by_source = {job.source: job for job in jobs}
-    began = time.perf_counter()
-    outcomes, failure = run_batch(
-        list(by_source), lambda source: worker.work(by_source[source]), keep_going=keep_going, failed=failed
-    )
-    if as_json:
-        settings = {"threshold": parsed.spec, "refine": refinements, **asdict(cleanup), "instances": instances}
-        click.echo(json.dumps(_summary(worker, settings, outcomes, time.perf_counter() - began), indent=2))
-    if failure is not None:
-        raise failure
-    narrator.table(outcomes)
-    return int(any(outcome.error is not None for outcome in outcomes))
+    settings = {"threshold": parsed.spec, "refine": refinements, **asdict(cleanup), "instances": instances}
+    return worker.run(jobs, failed, keep_going=keep_going, as_json=as_json, settings=settings)
 
 
 def _check_refinements(texts: Sequence[str], tau: float | None) -> list[str]:
@@ -243,7 +210,7 @@ def _check_maps(
     ctx: click.Context,
     inputs: Sequence[str],
     maps: Sequence[str],
-    in_colour: set[Any],
+    in_colour: Sequence[str],
     refinements: Sequence[str],
     start: float | None,
     end: float | None,
@@ -257,7 +224,7 @@ def _check_maps(
         raise OptionError(
             f"{len(maps)} --maps are too many beside INPUT: give one folder that has the maps of all inputs"
         )
-    colourful = [f"--refine {name}" for name in refinements] + [f"-w {kind}" for kind in sorted(in_colour)]
+    colourful = [f"--refine {name}" for name in refinements] + [f"-w {kind}" for kind in in_colour]
     if colourful and not inputs:
         raise OptionError(f"{colourful[0]} needs the frames: give them as INPUT beside --maps")
 
@@ -268,7 +235,7 @@ def _threshold(text: str, scope: Literal["frame", "clip"], clip_length: int | No
     return parse_threshold(text, scope=scope, clip_length=4 if clip_length is None else clip_length)
 
 
-def _cleanup(median: int, min_area: str, fill_holes: bool, largest: int | None) -> Any:
+def _cleanup(median: int, min_area: str, fill_holes: bool, largest: int | None) -> "Cleanup":
     from vsalient.segment.segmenter import Cleanup
 
     number, percent, rest = min_area.strip().partition("%")
@@ -281,14 +248,14 @@ def _cleanup(median: int, min_area: str, fill_holes: bool, largest: int | None) 
     return Cleanup(median=median, min_area=area, fill=fill_holes, largest=largest)
 
 
-def _steps(
-    threshold: "Threshold", refinements: Sequence[str], tau: float | None, cleanup: Any, instances: bool
-) -> "Steps":
-    from vsalient.cli.segment_work import Steps
+def _segmenting(
+    threshold: "Threshold", refinements: Sequence[str], tau: float | None, cleanup: "Cleanup", instances: bool
+) -> "Segmenting":
     from vsalient.segment.boundary import TAU, BoundarySnap
     from vsalient.segment.crf import DenseCrf
+    from vsalient.segment.segmenter import Segmenting
 
-    return Steps(
+    return Segmenting(
         threshold=threshold,
         refine_map=DenseCrf() if "crf" in refinements else None,
         refine_mask=BoundarySnap(tau=TAU if tau is None else tau) if "boundary" in refinements else None,
@@ -297,15 +264,34 @@ def _steps(
     )
 
 
-def _summary(worker: "Worker", settings: dict[str, Any], outcomes: Sequence[Outcome], seconds: float) -> dict[str, Any]:
-    model = worker.model
-    return {
-        "version": __version__,
-        "model": model.name if model else None,
-        "engine": model.description if model else None,
-        "procedure": asdict(worker.procedure) if worker.maps is None else None,
-        **settings,
-        "seconds": round(seconds, 3),
-        "inputs": input_records(outcomes),
-        "failed": sum(outcome.error is not None for outcome in outcomes),
-    }
+def _pair_maps(sources: list[Path], maps: Path) -> dict[Path, Path]:
+    """Find each input's maps: `maps` itself for one input, else what is named like the input inside it.
+
+    Raises:
+        InputError: there are none, or several that would fit.
+    """
+    from vsalient.cli.naming import stem_of
+
+    if not maps.exists():
+        raise InputError(f"{maps} does not exist; give --maps a folder of maps or a gray video.")
+    inside = list(maps.iterdir()) if maps.is_dir() else []
+    found: dict[Path, Path] = {}
+    for source in sources:
+        stem = stem_of(source)
+        names = (stem, f"{stem}_maps", f"{stem}_saliency")
+        fitting = [entry for entry in inside if stem_of(entry) in names and _has_frames(entry)]
+        if len(fitting) > 1:
+            raise InputError(f"{fitting[0]} and {fitting[1]} could both be the maps of {source}; remove one.")
+        if fitting:
+            found[source] = fitting[0]
+        elif len(sources) == 1 and _has_frames(maps):
+            found[source] = maps
+        else:
+            raise InputError(f"{maps} holds no maps of {source}; they must be called {' or '.join(names)}.")
+    return found
+
+
+def _has_frames(path: Path) -> bool:
+    from vsalient.media.images import list_images
+
+    return path.is_file() or bool(list_images(path))

@@ -16,10 +16,9 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
+from vsalient.files import StagedFile, writing
 from vsalient.media.audio import AudioTracks
 from vsalient.media.container import ffmpeg_name, open_container, video_stream
-from vsalient.media.output import hidden_sibling, refuse_existing, writing
-from vsalient.staging import publish
 from vsalient.types import VideoInfo
 
 _BT709 = 1  # in FFmpeg's enums of primaries, transfer and matrix alike
@@ -73,13 +72,11 @@ class VideoEncoder:
         start: float | None = None,
         end: float | None = None,
     ) -> None:
-        refuse_existing(path, overwrite=overwrite)
         self.path = path
-        self._overwrite = overwrite
         self._encoding = encoding
         self._shift = Fraction(start or 0).limit_denominator(10**6)
         self._reformatter = VideoReformatter()
-        self._temporary: Path | None = hidden_sibling(path)
+        self._staged = StagedFile(path, overwrite=overwrite)
         self._container: OutputContainer | None = None
         self._audio: AudioTracks | None = None
         even = info.width % 2 == 0 and info.height % 2 == 0
@@ -87,15 +84,14 @@ class VideoEncoder:
         self._pad = not even and encoding.pixel_format == "yuv420p"
         self._as_420 = encoding.pixel_format == "gray" and encoding.codec == "libx264" and even
         try:
-            with writing(path):
-                path.parent.mkdir(parents=True, exist_ok=True)
+            with writing(path, av.FFmpegError):
                 if path.suffix.lower() in (".mkv", ".webm"):
                     # Sound often starts a little before zero (its codec's run-in): that must not move the pictures.
                     options = {"avoid_negative_ts": "disabled"}
                 else:
                     # Where a track begins is kept in units of its own, thousandths of a second if nothing is said.
                     options = {"movie_timescale": str(_timescale(info.time_base))}
-                self._container = av.open(ffmpeg_name(self._temporary), "w", options=options)
+                self._container = av.open(ffmpeg_name(self._staged.place), "w", options=options)
                 self._stream = self._add_stream(self._container, info)
                 if source is not None and source.is_file():
                     self._stream.codec_context.sample_aspect_ratio = _aspect(source, info)
@@ -136,7 +132,7 @@ class VideoEncoder:
         frame = self._to_frame(picture)
         frame.pts = pts - round(self._shift / time_base)
         frame.time_base = time_base
-        with writing(self.path):
+        with writing(self.path, av.FFmpegError):
             self._container.mux(self._stream.encode(frame))
             if self._audio is not None:
                 self._audio.write_until(frame.pts * time_base)
@@ -167,39 +163,49 @@ class VideoEncoder:
             threads=1,
         )
 
-    def close(self) -> None:
-        """Flush, write the index, move to the final name; calling it twice does no harm.
+    def finish(self) -> None:
+        """Flush and write the index; a second call does nothing.
 
         Raises:
             OutputError: the place cannot be written to; nothing is left behind then.
         """
-        if self._container is None or self._temporary is None:
+        if self._container is None:
             return
         try:
-            with writing(self.path):
+            with writing(self.path, av.FFmpegError):
                 self._container.mux(self._stream.encode(None))
                 if self._audio is not None:
                     self._audio.finish()
                 container, self._container = self._container, None
                 container.close()
-                publish(self._temporary, self.path, overwrite=self._overwrite)
-                self._temporary = None
-        finally:
+        except BaseException:
             self.abort()
+            raise
+        finally:
+            self._close_audio()
+
+    def close(self) -> None:
+        """Finish and move to the final name; calling it twice does no harm.
+
+        Raises:
+            OutputError: the place cannot be written to; nothing is left behind then.
+        """
+        self.finish()
+        self._staged.commit()
 
     def abort(self) -> None:
         """Remove what was written; does nothing once closed."""
-        if self._audio is not None:
-            self._audio.close()
-            self._audio = None
+        self._close_audio()
         if self._container is not None:
             with contextlib.suppress(OSError, av.FFmpegError):
                 self._container.close()
             self._container = None
-        if self._temporary is not None:
-            with contextlib.suppress(OSError):
-                self._temporary.unlink(missing_ok=True)
-            self._temporary = None
+        self._staged.discard()
+
+    def _close_audio(self) -> None:
+        if self._audio is not None:
+            self._audio.close()
+            self._audio = None
 
 
 def _timescale(time_base: Fraction) -> int:

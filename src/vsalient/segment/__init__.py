@@ -1,4 +1,4 @@
-"""Saliency maps to object masks: thresholds, boundary snapping, dense CRF, clean-up, and formats of masks and measures.
+"""Saliency maps to object masks: thresholds, boundary snapping, dense CRF, clean-up, measures and run lengths of masks.
 
 NumPy and OpenCV only; higra, for boundary snapping, is imported when it is used.
 """
@@ -7,7 +7,7 @@ from vsalient.segment.boundary import BoundarySnap
 from vsalient.segment.cleanup import InstanceTracker, TemporalMedian, fill_holes, keep_largest, remove_specks
 from vsalient.segment.contours import ContourDetector, GradientContours
 from vsalient.segment.crf import DenseCrf
-from vsalient.segment.segmenter import Cleanup, Segment, Segmenter
+from vsalient.segment.segmenter import Cleanup, Segmenter
 from vsalient.segment.thresholds import Threshold, parse_threshold
 
 __all__ = [
@@ -17,7 +17,6 @@ __all__ = [
     "DenseCrf",
     "GradientContours",
     "InstanceTracker",
-    "Segment",
     "Segmenter",
     "TemporalMedian",
     "Threshold",

@@ -3,15 +3,11 @@
 from collections import deque
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vsalient.errors import OptionError
 from vsalient.segment.binarise import IndexedMask
 from vsalient.segment.regions import Labels, label, label_with_areas, overlaps, select
-from vsalient.types import MaskArray
-
-InstanceMap = NDArray[np.int32]
-"""(H, W), 0 for background, else the number of the object that the pixel belongs to."""
+from vsalient.types import InstanceMap, MaskArray
 
 PATIENCE = 12
 """Frames that an object may be out of sight and still get its number back where it was."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from vsalient.segment.cleanup import InstanceMap
-from vsalient.types import MaskArray, SaliencyArray
+from vsalient.types import InstanceMap, MaskArray, SaliencyArray
 
 
 @dataclass(frozen=True, slots=True)

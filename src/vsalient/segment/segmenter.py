@@ -2,13 +2,12 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil
 
 from vsalient.errors import InputError, OptionError
 from vsalient.segment.binarise import IndexedMask, Threshold
 from vsalient.segment.cleanup import (
-    InstanceMap,
     InstanceTracker,
     TemporalMedian,
     fill_holes,
@@ -16,7 +15,7 @@ from vsalient.segment.cleanup import (
     remove_specks,
 )
 from vsalient.segment.maxf import MaxFThreshold
-from vsalient.types import Frame, MaskArray, Pixels, SaliencyArray
+from vsalient.types import Frame, MaskArray, Pixels, Result, SaliencyArray
 
 MapRefiner = Callable[[Pixels, SaliencyArray], SaliencyArray]
 """(H, W, 3) pixels and a map to a better map: `vsalient.segment.crf.DenseCrf`."""
@@ -24,23 +23,6 @@ MaskRefiner = Callable[[Pixels, MaskArray], MaskArray]
 """(H, W, 3) pixels and a mask to a better mask: `vsalient.segment.boundary.BoundarySnap`."""
 Again = Callable[[], AbstractContextManager[Iterable[Frame]]]
 """Opens the same frames from the beginning."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Segment:
-    """One frame, segmented.
-
-    Attributes:
-        frame: the frame.
-        saliency: its map, (H, W) in [0, 1], refined if that was asked for.
-        mask: (H, W), True where the object is.
-        instances: (H, W) object numbers, None unless they were asked for.
-    """
-
-    frame: Frame
-    saliency: SaliencyArray
-    mask: MaskArray
-    instances: InstanceMap | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +65,42 @@ class Cleanup:
         return mask
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Segmenting:
+    """How maps become masks: the settings that every sequence is begun with.
+
+    Attributes:
+        threshold: from map to mask.
+        refine_map: applied before the threshold.
+        refine_mask: applied after it.
+        cleanup: applied to the refined mask.
+        instances: number the objects.
+    """
+
+    threshold: Threshold
+    refine_map: MapRefiner | None = None
+    refine_mask: MaskRefiner | None = None
+    cleanup: Cleanup = field(default_factory=Cleanup)
+    instances: bool = False
+
+    def begin(self, sequence: str | None = None, again: Again | None = None) -> "Segmenter":
+        """A segmenter for the sequence of this name.
+
+        Raises:
+            OptionError: the threshold is max-F and `again` is missing.
+        """
+        return Segmenter(
+            self.threshold.fresh(sequence),
+            refine_map=self.refine_map,
+            refine_mask=self.refine_mask,
+            cleanup=self.cleanup,
+            instances=self.instances,
+            again=again,
+        )
+
+
 class Segmenter:
-    """Turns the frames and maps of one sequence into segments, in order.
+    """Turns the frames and maps of one sequence into results with masks, in order.
 
     Frames are held only while a step waits for later ones: up to 16 frames for hysteresis, half a window for the
     temporal median, a clip for the clip scope. The max-F threshold waits for the sequence's end; then the frames are
@@ -125,8 +141,8 @@ class Segmenter:
         self._again = again
         self._held: dict[int, tuple[Frame, SaliencyArray]] = {}
 
-    def push(self, frame: Frame, saliency: SaliencyArray) -> list[Segment]:
-        """Take a frame and its map (H, W); return the segments that are now certain.
+    def push(self, frame: Frame, saliency: SaliencyArray) -> list[Result]:
+        """Take a frame and its map (H, W); return the results that are now certain.
 
         Raises:
             InputError: the map has another size than the frame.
@@ -143,8 +159,8 @@ class Segmenter:
             self._held[frame.index] = (frame, saliency)
         return list(self._follow(self._threshold.push(frame.index, saliency)))
 
-    def finish(self) -> Iterator[Segment]:
-        """Yield the segments that were held back; the sequence is then over.
+    def finish(self) -> Iterator[Result]:
+        """Yield the results that were held back; the sequence is then over.
 
         Raises:
             DataError: the ground truth of max-F does not fit the sequence.
@@ -157,21 +173,21 @@ class Segmenter:
         for index, mask in self._median.finish():
             yield self._segment(index, mask)
 
-    def _replay(self, threshold: MaxFThreshold, masks: Iterable[IndexedMask]) -> Iterator[Segment]:
+    def _replay(self, threshold: MaxFThreshold, masks: Iterable[IndexedMask]) -> Iterator[Result]:
         assert self._again is not None
         with self._again() as frames:
             for frame, (index, mask) in zip(frames, masks, strict=False):
                 self._held[index] = (frame, threshold.saliency(index))
                 yield from self._follow([(index, mask)])
 
-    def _follow(self, masks: Iterable[IndexedMask]) -> Iterator[Segment]:
+    def _follow(self, masks: Iterable[IndexedMask]) -> Iterator[Result]:
         for index, mask in masks:
             if self._refine_mask is not None:
                 mask = self._refine_mask(self._held[index][0].pixels, mask)
             for ready, smooth in self._median.push(index, mask):
                 yield self._segment(ready, smooth)
 
-    def _segment(self, index: int, mask: MaskArray) -> Segment:
+    def _segment(self, index: int, mask: MaskArray) -> Result:
         frame, saliency = self._held.pop(index)
         mask = self._cleanup.apply(mask)
-        return Segment(frame, saliency, mask, self._tracker.push(mask) if self._tracker else None)
+        return Result(frame, saliency, mask, self._tracker.push(mask) if self._tracker else None)

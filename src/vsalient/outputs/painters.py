@@ -1,16 +1,16 @@
-"""Saliency as pictures: gray levels, a tint with a contour, a heat map, a cut-out."""
+"""Painters: a result as the picture that a video or a PNG shows."""
+
+from collections.abc import Callable
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vsalient.types import Pixels, SaliencyArray
+from vsalient.outputs.kinds import TINT, Color
+from vsalient.types import Pixels, Result, SaliencyArray
 
-Color = tuple[int, int, int]
-"""Red, green, blue, 0-255."""
-
-TINT: Color = (255, 45, 85)
-"""The overlay's colour: rare in nature, so it reads on grass, water, skin and asphalt."""
+Painter = Callable[[Result], NDArray[np.uint8]]
+"""A result -> (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA."""
 
 # Saliency 0 … 1 in even steps, CIE L* rising evenly from 2 to 95 so that equal steps look equal: black, indigo, violet,
 # rose, orange, pale yellow.
@@ -31,6 +31,16 @@ def to_gray(saliency: SaliencyArray) -> NDArray[np.uint8]:
     return np.asarray(cv2.convertScaleAbs(saliency, alpha=255.0), np.uint8)
 
 
+def gray(result: Result) -> NDArray[np.uint8]:
+    """The map as gray levels, (H, W)."""
+    return to_gray(result.saliency)
+
+
+def black_and_white(result: Result) -> NDArray[np.uint8]:
+    """The mask as 0 and 255, (H, W)."""
+    return result.mask.astype(np.uint8) * np.uint8(255)
+
+
 def heat_table() -> NDArray[np.uint8]:
     """(256, 1, 3) RGB colour table of the heat map, dark to bright."""
     stops = np.array(_HEAT_STOPS, np.float32)
@@ -40,36 +50,35 @@ def heat_table() -> NDArray[np.uint8]:
 
 
 class Tint:
-    """The frame with its object tinted, a contour around it and the rest dimmed.
+    """The frame with its object tinted, a line where it begins and the rest darkened.
 
     Args:
         color: of the object.
         strength: how much of the colour covers the object, 0 to 1.
         dim: how much the background is darkened, 0 to 1.
-        contour: draw a line where the saliency crosses one half.
     """
 
-    def __init__(self, color: Color = TINT, *, strength: float = 0.4, dim: float = 0.35, contour: bool = True) -> None:
-        self._color, self._strength, self._dim, self._contour = color, strength, dim, contour
+    def __init__(self, color: Color = TINT, *, strength: float = 0.4, dim: float = 0.35) -> None:
+        self._color, self._strength, self._dim = color, strength, dim
         self._line = tuple(round(c + (255 - c) * 0.35) for c in color)
 
-    def __call__(self, pixels: Pixels, saliency: SaliencyArray) -> Pixels:
+    def __call__(self, result: Result) -> Pixels:
         """Paint one frame; (H, W, 3) uint8."""
+        pixels, saliency = result.frame.pixels, result.cover
         keep = (1 - self._dim) + (self._dim - self._strength) * saliency
         cover = self._strength * saliency
-        result = np.empty_like(pixels)
+        painted = np.empty_like(pixels)
         for channel, value in enumerate(self._color):
             mixed = cv2.multiply(pixels[:, :, channel], keep, dtype=cv2.CV_32F)
-            result[:, :, channel] = cv2.convertScaleAbs(cv2.scaleAdd(cover, float(value), mixed))
-        if self._contour:
-            inside = (saliency >= 0.5).astype(np.uint8)
-            thickness = max(1, round(min(pixels.shape[:2]) / 240))
-            # An object that leaves the picture goes on outside: no line along the picture's own border.
-            beyond = thickness + 1
-            around = cv2.copyMakeBorder(inside, beyond, beyond, beyond, beyond, cv2.BORDER_REPLICATE)
-            lines, _ = cv2.findContours(around, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-            cv2.drawContours(result, lines, -1, self._line, thickness, cv2.LINE_AA, offset=(-beyond, -beyond))
-        return result
+            painted[:, :, channel] = cv2.convertScaleAbs(cv2.scaleAdd(cover, float(value), mixed))
+        inside = (saliency >= 0.5).astype(np.uint8)
+        thickness = max(1, round(min(pixels.shape[:2]) / 240))
+        # An object that leaves the picture goes on outside: no line along the picture's own border.
+        beyond = thickness + 1
+        around = cv2.copyMakeBorder(inside, beyond, beyond, beyond, beyond, cv2.BORDER_REPLICATE)
+        lines, _ = cv2.findContours(around, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(painted, lines, -1, self._line, thickness, cv2.LINE_AA, offset=(-beyond, -beyond))
+        return painted
 
 
 class Heat:
@@ -83,8 +92,9 @@ class Heat:
         self._strength = strength
         self._table = heat_table()
 
-    def __call__(self, pixels: Pixels, saliency: SaliencyArray) -> Pixels:
+    def __call__(self, result: Result) -> Pixels:
         """Paint one frame; (H, W, 3) uint8."""
+        pixels, saliency = result.frame.pixels, result.cover
         colors = cv2.applyColorMap(to_gray(saliency), self._table)
         gray = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         cover = (0.5 + 0.5 * saliency) * np.float32(self._strength)
@@ -98,6 +108,6 @@ def cut_out(pixels: Pixels, saliency: SaliencyArray, color: Color) -> Pixels:
     return np.asarray(cv2.blendLinear(pixels, plain, saliency, 1 - saliency), np.uint8)
 
 
-def with_alpha(pixels: Pixels, saliency: SaliencyArray) -> NDArray[np.uint8]:
-    """(H, W, 4) RGBA, not premultiplied, the probability as alpha."""
-    return np.dstack([pixels, to_gray(saliency)])
+def with_alpha(result: Result) -> NDArray[np.uint8]:
+    """(H, W, 4) RGBA, not premultiplied, the probability or the mask as alpha."""
+    return np.dstack([result.frame.pixels, to_gray(result.cover)])

@@ -1,77 +1,66 @@
 """Files of numbers and outlines: per-frame measures as CSV or JSON, masks as COCO JSON. Written as the frames come."""
 
+import contextlib
 import csv
 import json
 import tempfile
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
-from vsalient.errors import OutputError
+from vsalient.files import StagedFile, writing
+from vsalient.outputs.sink import Opening, Output
 from vsalient.segment import rle
 from vsalient.segment.measure import Measure, measure, measure_instances
-from vsalient.segment.segmenter import Segment
-from vsalient.staging import staged_name
-from vsalient.types import MaskArray
+from vsalient.types import MaskArray, Result
 
 CATEGORY = {"id": 1, "name": "salient object", "supercategory": "object"}
 
 
-class TextOutput(ABC):
-    """A text file that grows with the frames under a temporary name and takes its own at the end.
+class TextOutput(Output):
+    """A text file that grows with the frames under a hidden name and takes its own at the end.
 
-    Attributes:
-        path: where the finished file stands.
+    Args:
+        path: where the finished file will stand.
+        overwrite: replace what stands there.
+
+    Raises:
+        OutputError: it cannot be written.
     """
 
-    def __init__(self, path: Path) -> None:
-        """Begin the file.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
         self.path = path
-        self._temporary = staged_name(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: TextIO = self._temporary.open("w", encoding="utf-8", newline="")
-        except OSError as error:
-            raise OutputError(f"{path} cannot be written: {error.strerror}. Choose another place.") from error
+        self._staged = StagedFile(path, overwrite=overwrite)
+        self._file = self._staged.text()
 
-    def write(self, segment: Segment) -> None:
-        """Add one frame.
+    def write(self, result: Result) -> None:
+        """Add one frame."""
+        with writing(self.path):
+            self._add(result)
 
-        Raises:
-            OutputError: the disk is full or gone.
-        """
-        try:
-            self._add(segment)
-        except OSError as error:
-            raise OutputError(f"{self.path} cannot be written: {error.strerror}.") from error
+    def finish(self) -> None:
+        """Complete the file."""
+        if not self._file.closed:
+            with writing(self.path):
+                self._end()
+                self._file.close()
 
     def close(self) -> None:
-        """Complete the file and give it its name.
-
-        Raises:
-            OutputError: the disk is full or gone.
-        """
-        try:
-            self._end()
-            self._file.close()
-            self._temporary.replace(self.path)
-        except OSError as error:
-            raise OutputError(f"{self.path} cannot be written: {error.strerror}.") from error
+        """Complete the file and give it its name."""
+        self.finish()
+        self._staged.commit()
 
     def abort(self) -> None:
         """Leave nothing behind."""
-        self._file.close()
-        self._temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self._file.close()
+        self._staged.discard()
 
     @abstractmethod
-    def _add(self, segment: Segment) -> None: ...
+    def _add(self, result: Result) -> None: ...
 
-    def _end(self) -> None:  # noqa: B027
+    def _end(self) -> None:
         """Write what comes after the last frame: nothing, unless the format needs it."""
 
 
@@ -87,23 +76,18 @@ class CsvMeasures(TextOutput):
         "centroid_x", "centroid_y", "confidence", "objects",
     )  # fmt: skip
 
-    def __init__(self, path: Path) -> None:
-        """Begin the file with its header.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        super().__init__(path)
+    def __init__(self, path: Path, *, overwrite: bool = False) -> None:
+        super().__init__(path, overwrite=overwrite)
         self._rows = csv.writer(self._file, lineterminator="\n")
         self._rows.writerow(self.COLUMNS)
 
-    def _add(self, segment: Segment) -> None:
-        frame = segment.frame
-        for number, found in _measures(segment):
+    def _add(self, result: Result) -> None:
+        frame = result.frame
+        for number, found in _measures(result):
             x, y, width, height = found.box or ("",) * 4
             across, down = [f"{value:.2f}" for value in found.centroid] if found.centroid else ("", "")
             confidence = "" if found.confidence is None else f"{found.confidence:.4f}"
-            share = f"{found.area / segment.mask.size:.6f}"
+            share = f"{found.area / result.mask.size:.6f}"
             self._rows.writerow(
                 (frame.index, frame.name or "", f"{frame.time:.6f}", "" if number is None else number, found.area,
                  share, x, y, width, height, across, down, confidence, found.objects)
@@ -113,26 +97,21 @@ class CsvMeasures(TextOutput):
 class JsonMeasures(TextOutput):
     """The same as one JSON object: source, width, height, and `frames`, each with its `instances` when numbered."""
 
-    def __init__(self, path: Path, source: str) -> None:
-        """Begin the file; `source` is what the frames came from.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        super().__init__(path)
+    def __init__(self, path: Path, source: str, *, overwrite: bool = False) -> None:
+        super().__init__(path, overwrite=overwrite)
         self._source = source
         self._count = 0
 
-    def _add(self, segment: Segment) -> None:
-        frame = segment.frame
-        height, width = segment.mask.shape
+    def _add(self, result: Result) -> None:
+        frame = result.frame
+        height, width = result.mask.shape
         if self._count == 0:
             head = json.dumps({"source": self._source, "width": width, "height": height}, ensure_ascii=False)
             self._file.write(f'{head[:-1]}, "frames": [')
-        whole, *parts = _measures(segment)
+        whole, *parts = _measures(result)
         record = {"frame": frame.index, "name": frame.name, "time": round(frame.time, 6)} | _record(whole[1])
-        record["share"] = round(whole[1].area / segment.mask.size, 6)
-        if segment.instances is not None:
+        record["share"] = round(whole[1].area / result.mask.size, 6)
+        if result.instances is not None:
             record["instances"] = [{"object": number} | _record(found) for number, found in parts]
         self._file.write((",\n" if self._count else "\n") + json.dumps(record, ensure_ascii=False))
         self._count += 1
@@ -149,13 +128,8 @@ class CocoMasks(TextOutput):
     Image ids are frame indices plus 1. An empty mask has no annotation. `track_id` is the object's number.
     """
 
-    def __init__(self, path: Path, source: str) -> None:
-        """Begin the file; `source` is what the frames came from.
-
-        Raises:
-            OutputError: it cannot be written.
-        """
-        super().__init__(path)
+    def __init__(self, path: Path, source: str, *, overwrite: bool = False) -> None:
+        super().__init__(path, overwrite=overwrite)
         # The images' list comes after the annotations in the file; it waits on disk.
         self._images = tempfile.TemporaryFile("w+", encoding="utf-8", prefix="vsalient-")  # noqa: SIM115
         self._count = self._written = 0
@@ -167,14 +141,14 @@ class CocoMasks(TextOutput):
         self._images.close()
         super().abort()
 
-    def _add(self, segment: Segment) -> None:
-        frame = segment.frame
-        height, width = segment.mask.shape
+    def _add(self, result: Result) -> None:
+        frame = result.frame
+        height, width = result.mask.shape
         name = frame.name or f"{frame.index:05d}"
         image = {"id": frame.index + 1, "file_name": name, "width": width, "height": height}
         self._images.write((",\n" if self._count else "\n") + json.dumps(image, ensure_ascii=False))
         self._count += 1
-        for number, mask, found in _objects(segment):
+        for number, mask, found in _objects(result):
             annotation: dict[str, Any] = {
                 "id": self._written + 1,
                 "image_id": frame.index + 1,
@@ -199,20 +173,20 @@ class CocoMasks(TextOutput):
         self._file.write("\n]}\n")
 
 
-def _measures(segment: Segment) -> Iterator[tuple[int | None, Measure]]:
+def _measures(result: Result) -> Iterator[tuple[int | None, Measure]]:
     """Yield the whole mask's measure under None, then each numbered object's."""
-    yield None, measure(segment.mask, segment.saliency)
-    if segment.instances is not None:
-        yield from measure_instances(segment.instances, segment.saliency).items()
+    yield None, measure(result.mask, result.saliency)
+    if result.instances is not None:
+        yield from measure_instances(result.instances, result.saliency).items()
 
 
-def _objects(segment: Segment) -> Iterator[tuple[int | None, MaskArray, Measure]]:
+def _objects(result: Result) -> Iterator[tuple[int | None, MaskArray, Measure]]:
     """Yield the masks to annotate: the numbered objects, or else the whole mask; never an empty one."""
-    if segment.instances is not None:
-        for number, found in measure_instances(segment.instances, segment.saliency).items():
-            yield number, segment.instances == number, found
-    elif segment.mask.any():
-        yield None, segment.mask, measure(segment.mask, segment.saliency)
+    if result.instances is not None:
+        for number, found in measure_instances(result.instances, result.saliency).items():
+            yield number, result.instances == number, found
+    elif result.mask.any():
+        yield None, result.mask, measure(result.mask, result.saliency)
 
 
 def _record(found: Measure) -> dict[str, Any]:
@@ -223,3 +197,18 @@ def _record(found: Measure) -> dict[str, Any]:
         "confidence": None if found.confidence is None else round(found.confidence, 4),
         "objects": found.objects,
     }
+
+
+def csv_measures(given: Opening) -> Output:
+    """A row a frame, and one for each numbered object."""
+    return CsvMeasures(given.path, overwrite=given.overwrite)
+
+
+def json_measures(given: Opening) -> Output:
+    """The same as JSON."""
+    return JsonMeasures(given.path, str(given.source or given.info.path), overwrite=given.overwrite)
+
+
+def coco(given: Opening) -> Output:
+    """Masks as COCO annotations."""
+    return CocoMasks(given.path, str(given.source or given.info.path), overwrite=given.overwrite)

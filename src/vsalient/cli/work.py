@@ -1,0 +1,163 @@
+"""The work of `predict` and `segment` on one input: from a model's maps, or maps made earlier, to finished outputs."""
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vsalient import __version__
+from vsalient.cli.common import Outcome, expected_frames, input_records, print_path, run_batch
+from vsalient.cli.naming import Job, stem_of
+from vsalient.figures import Report
+from vsalient.outputs.kinds import Looks
+from vsalient.procedure import Procedure
+from vsalient.types import Binarise, VideoInfo, halve
+
+if TYPE_CHECKING:
+    from vsalient.api import Model
+    from vsalient.cli.progress import Narrator
+    from vsalient.media import Source
+    from vsalient.segment.segmenter import Segmenting
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """Does one job after another with one model, which the first job that needs it loads.
+
+    Attributes:
+        narrator: speaks on stderr.
+        procedure: how the model is run.
+        load: loads the model.
+        looks: of the outputs.
+        overwrite: replace what exists.
+        span: start, end in seconds, and frames a second of frame folders.
+        print_paths: print what was written on stdout.
+        segmenting: from maps to masks; None leaves the maps as they are.
+        binarise: makes masks where there is no segmenting.
+        maps: input -> its maps made earlier; None when the model makes them.
+        model: loaded so far.
+    """
+
+    narrator: "Narrator"
+    procedure: Procedure
+    load: "Callable[[], Model]"
+    looks: Looks
+    overwrite: bool
+    span: tuple[float | None, float | None, float | None]
+    print_paths: bool
+    segmenting: "Segmenting | None" = None
+    binarise: Binarise = halve
+    maps: dict[Path, Path] | None = None
+    model: "Model | None" = None
+
+    def work(self, job: Job) -> Outcome:
+        """Write all of a job's outputs."""
+        outcome = Outcome(str(job.source), {target.kind: target.path for target in job.targets})
+        if not job.targets:
+            outcome.skipped = True
+            self.narrator.say(f"{job.source}: skipped, its outputs exist")
+            return outcome
+        with ExitStack() as stack:
+            # The source is opened first: whether it can be read is known long before PyTorch is loaded.
+            source = stack.enter_context(self._open(job.source))
+            self.narrator.detail(f"{job.source}: {_describe(source.info)}")
+            made = None if self.maps is None else stack.enter_context(self._open(self.maps[job.source]))
+            report = self._write(job, source, made)
+            if source.cut_short:
+                outcome.partial = True
+                outcome.error = "the file was cut short: the outputs hold the frames that are there"
+        self.narrator.summary(str(job.source), report)
+        outcome.summary = report.figures()
+        if self.print_paths:
+            for target in job.targets:
+                print_path(target.path)
+        return outcome
+
+    def _write(self, job: Job, source: "Source", made: "Source | None") -> Report:
+        from vsalient.outputs import opened
+        from vsalient.run import made_earlier, results, write_all
+
+        report = Report()
+        model = self._loaded() if made is None else None
+        start, end, _ = self.span
+        segmenter = None
+        if self.segmenting is not None:
+            segmenter = self.segmenting.begin(stem_of(job.source), lambda: self._open(job.source))
+        targets = [(target.kind, target.path) for target in job.targets]
+        sound = job.source if job.source.is_file() else None
+        with (
+            opened(
+                targets, source.info, source=sound, span=(start, end), overwrite=self.overwrite, looks=self.looks
+            ) as outputs,
+            self.narrator.frames(job.source.name, expected_frames(source.info, start, end)) as bar,
+        ):
+            if model is not None:
+                maps = model.maps(source, self.procedure, report)
+            else:
+                assert made is not None
+                maps = made_earlier(source, made, report)
+            found = results(maps, segmenter=segmenter, binarise=self.binarise, report=report)
+            return write_all(found, outputs, report, on_result=lambda result, report: bar.advance(report.frames))
+
+    def _open(self, path: Path) -> "Source":
+        from vsalient.media import exact_rate, open_source
+
+        start, end, rate = self.span
+        return open_source(path, start=start, end=end, rate=None if rate is None else exact_rate(rate))
+
+    def _loaded(self) -> "Model":
+        if self.model is None:
+            self.model = self.load()
+            self.narrator.say(f"{self.model.name} on {self.model.description}")
+        return self.model
+
+    def run(
+        self,
+        jobs: Sequence[Job],
+        failed: Sequence[Outcome],
+        *,
+        keep_going: bool,
+        as_json: bool,
+        settings: dict[str, Any],
+    ) -> int:
+        """Do all jobs, print the JSON summary if it was asked for and the table of what became of each.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            VsalientError: what ended the batch.
+        """
+        began = time.perf_counter()
+        by_source = {job.source: job for job in jobs}
+        outcomes, failure = run_batch(
+            list(by_source), lambda source: self.work(by_source[source]), keep_going=keep_going, failed=failed
+        )
+        if as_json:
+            summary = {
+                "version": __version__,
+                "model": self.model.name if self.model else None,
+                "engine": self.model.description if self.model else None,
+                "procedure": asdict(self.procedure) if self.maps is None else None,
+                **settings,
+                "seconds": round(time.perf_counter() - began, 3),
+                "inputs": input_records(outcomes),
+                "failed": sum(outcome.error is not None for outcome in outcomes),
+            }
+            click.echo(json.dumps(summary, indent=2))
+        if failure is not None:
+            raise failure
+        self.narrator.table(outcomes)
+        return int(any(outcome.error is not None for outcome in outcomes))
+
+
+def _describe(info: VideoInfo) -> str:
+    rate = f"{float(info.rate):g} frames/s" if info.rate else "unknown rate"
+    turned = f", turned by {info.rotation}°" if info.rotation else ""
+    sound = ", with sound" if info.has_audio else ""
+    return f"{info.width}x{info.height}, {rate}, {info.codec} {info.pixel_format} {info.color_space}{turned}{sound}"

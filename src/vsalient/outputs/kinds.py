@@ -1,0 +1,128 @@
+"""The outputs by name, one row a kind: how it is called, what it may be written to, what it needs, what opens it.
+
+A new kind is a row here and a function that opens it; everything else (the command line's help and names, the checks,
+the Python interface) reads this table. Nothing heavy is imported: a row names its opener, which is loaded on use.
+"""
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from vsalient.errors import OptionError
+
+if TYPE_CHECKING:
+    from vsalient.outputs.sink import Opening, Output
+
+Color = tuple[int, int, int]
+"""Red, green, blue, 0-255."""
+MaskStyle = Literal["gray", "palette"]
+GREEN: Color = (0, 177, 64)
+"""The usual chroma-key green."""
+TINT: Color = (255, 45, 85)
+"""The overlay's colour: rare in nature, so it reads on grass, water, skin and asphalt."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looks:
+    """How outputs look; each kind reads what concerns it.
+
+    Attributes:
+        audio: carry the sound into videos that have it.
+        mask_style: how folders of masks are stored: 0 and 255 in gray, or DAVIS's palette with 0 and 1, or with the
+            numbers of the objects where there are any.
+        tint: colour of the overlay and of contours.
+        background: colour behind the foreground.
+    """
+
+    audio: bool = True
+    mask_style: MaskStyle = "gray"
+    tint: Color = TINT
+    background: Color = GREEN
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One kind of output.
+
+    Attributes:
+        name: what `--write` takes.
+        label: how the default name ends: `{stem}_{label}`.
+        what: what it is called in messages.
+        endings: the file endings it can be written to, the usual one first; none for a folder of PNGs.
+        opens: "module:function", which takes an `Opening` and returns an `Output`.
+        colour: it shows the frames, so that maps alone do not do.
+    """
+
+    name: str
+    label: str
+    what: str
+    endings: tuple[str, ...]
+    opens: str
+    colour: bool = False
+
+    @property
+    def is_folder(self) -> bool:
+        """Whether it is a folder of PNGs."""
+        return not self.endings
+
+    def check_ending(self, path: Path) -> None:
+        """Refuse a name that this kind cannot have.
+
+        Raises:
+            OptionError: names the endings that it can have.
+        """
+        ending = path.suffix.lower()
+        if not self.is_folder and ending not in self.endings:
+            raise OptionError(
+                f"{path.name}: {self.what} cannot be written to {ending or 'a name without suffix'}; "
+                f"use {' or '.join(self.endings)}."
+            )
+
+    def opener(self) -> "Callable[[Opening], Output]":
+        """Load what opens it."""
+        module, _, function = self.opens.partition(":")
+        opener: Callable[[Opening], Output] = getattr(importlib.import_module(module), function)
+        return opener
+
+
+_VIDEO = (".mp4", ".mkv", ".mov")
+_LOSSLESS = (".mkv", ".mp4", ".mov")
+_VIDEOS, _PICTURES, _TABLES = (f"vsalient.outputs.{module}" for module in ("video", "pictures", "tables"))
+KINDS: dict[str, Kind] = {
+    kind.name: kind
+    for kind in (
+        Kind("video", "saliency", "a saliency video", _VIDEO, f"{_VIDEOS}:levels"),
+        Kind("mask-video", "mask", "a mask video", _LOSSLESS, f"{_VIDEOS}:masks"),
+        Kind("overlay", "overlay", "an overlay video", _VIDEO, f"{_VIDEOS}:overlay", colour=True),
+        Kind("contours", "contours", "a contour video", _VIDEO, f"{_VIDEOS}:contours", colour=True),
+        Kind("heatmap", "heatmap", "a heat-map video", _VIDEO, f"{_VIDEOS}:heatmap", colour=True),
+        Kind("alpha", "alpha", "video with alpha", (".webm", ".mov"), f"{_VIDEOS}:alpha", colour=True),
+        Kind("foreground", "foreground", "a foreground video", _VIDEO, f"{_VIDEOS}:foreground", colour=True),
+        Kind("maps", "maps", "maps", (), f"{_PICTURES}:maps"),
+        Kind("masks", "masks", "masks", (), f"{_PICTURES}:masks"),
+        Kind("cutout", "cutout", "cut-outs", (), f"{_PICTURES}:cutouts", colour=True),
+        Kind("coco", "coco", "COCO annotations", (".json",), f"{_TABLES}:coco"),
+        Kind("csv", "measures", "a table of measures", (".csv",), f"{_TABLES}:csv_measures"),
+        Kind("json", "measures", "a file of measures", (".json",), f"{_TABLES}:json_measures"),
+    )
+}
+"""Name -> kind, in the order in which outputs are finished: a video's encoder may still fail then, so videos come
+first."""
+
+
+def find_kind(kind: str | Kind) -> Kind:
+    """The kind of this name.
+
+    Raises:
+        OptionError: there is none; names the closest.
+    """
+    if isinstance(kind, Kind):
+        return kind
+    if kind not in KINDS:
+        close = get_close_matches(kind, KINDS, 1, 0.5)
+        hint = f"did you mean {close[0]}? There are" if close else "choose from"
+        raise OptionError(f"output '{kind}' is unknown: {hint} {', '.join(KINDS)}")
+    return KINDS[kind]

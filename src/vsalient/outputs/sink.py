@@ -1,0 +1,192 @@
+"""What every output offers, and how outputs are checked and opened by the name of their kind: all of them, or none."""
+
+import contextlib
+import logging
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from vsalient.errors import OptionError, OutputError
+from vsalient.files import refuse_existing
+from vsalient.outputs.kinds import Kind, Looks, find_kind
+from vsalient.types import Result, VideoInfo
+
+log = logging.getLogger(__name__)
+
+
+class Output(ABC):
+    """Something that results are written to, one by one, in order.
+
+    `finish` does what may still fail, `close` puts the finished thing in its place, `abort` leaves no trace. As a
+    context manager it closes when the block ends well and aborts when it does not.
+
+    Attributes:
+        path: the final name.
+    """
+
+    path: Path
+
+    @abstractmethod
+    def write(self, result: Result) -> None:
+        """Add one frame's result.
+
+        Raises:
+            OutputError: the place cannot be written to (full disk, no permission).
+        """
+
+    def finish(self) -> None:  # noqa: B027
+        """Write what was held back, so that only the name is missing; nothing, unless the format needs it.
+
+        Raises:
+            OutputError: the place cannot be written to.
+        """
+
+    @abstractmethod
+    def close(self) -> None:
+        """Finish and take the final name; calling it twice does no harm.
+
+        Raises:
+            OutputError: the place cannot be written to; nothing is left behind then.
+        """
+
+    @abstractmethod
+    def abort(self) -> None:
+        """Remove whatever was written; does nothing once closed."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self.abort()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Opening:
+    """All that an output is opened with; each kind reads what it needs.
+
+    Attributes:
+        path: the final name of the file or folder; missing parents are made.
+        info: facts of the source.
+        source: the source's file, for its sound and pixel aspect; None for a frame folder.
+        span: seconds of the source that become time zero of the output, and at which it ends, where it was cut.
+        overwrite: replace what exists.
+        looks: how it looks.
+    """
+
+    path: Path
+    info: VideoInfo
+    source: Path | None = None
+    span: tuple[float | None, float | None] = (None, None)
+    overwrite: bool = False
+    looks: Looks = field(default_factory=Looks)
+
+
+def check_output(
+    kind: str | Kind,
+    path: str | Path,
+    info: VideoInfo | None = None,
+    *,
+    source: Path | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Refuse an output that cannot work, before anything is decoded. Creates nothing.
+
+    Args:
+        kind: what to write.
+        path: where.
+        info: facts of the source, when known.
+        source: its file, which must not be written over.
+        overwrite: whether something that exists may be replaced.
+
+    Raises:
+        OptionError: unknown kind, an ending it cannot have (alpha in .mp4), the input's own name or folder.
+        OutputError: it exists already, or its place is no folder or cannot be written to.
+    """
+    kind, path = find_kind(kind), Path(path)
+    origin = source or (info.path if info is not None else None)
+    if origin is not None and path.resolve() == origin.resolve():
+        raise OptionError(f"{path} is the input itself; choose another name for the output.")
+    if origin is not None and path.resolve() in (*origin.resolve().parents, origin.parent.resolve()):
+        raise OptionError(f"{path} is the folder that the input is in; choose another name for the output.")
+    kind.check_ending(path)
+    if kind.is_folder and path.exists() and not path.is_dir():
+        raise OutputError(f"{path} is a file where a folder of pictures should go; choose another name.")
+    if not kind.is_folder and path.is_dir():
+        raise OutputError(f"{path} is a folder where a file should go; choose another name.")
+    refuse_existing(path, overwrite=overwrite)
+    place = path.parent
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    if not place.is_dir():
+        raise OutputError(f"{path} cannot be written: {place} is a file, not a folder.")
+    if not os.access(place, os.W_OK | os.X_OK):
+        raise OutputError(f"{path} cannot be written: no permission to write in {place}; choose another place.")
+
+
+def open_output(
+    kind: str | Kind,
+    path: str | Path,
+    info: VideoInfo,
+    *,
+    source: Path | None = None,
+    span: tuple[float | None, float | None] = (None, None),
+    overwrite: bool = False,
+    looks: Looks | None = None,
+) -> Output:
+    """Check and open one output; arguments as of `Opening`.
+
+    Raises:
+        OptionError: the kind or its container makes no sense.
+        OutputError: it exists already, or the place cannot be written to.
+    """
+    kind, path = find_kind(kind), Path(path)
+    check_output(kind, path, info, source=source, overwrite=overwrite)
+    given = Opening(path=path, info=info, source=source, span=span, overwrite=overwrite, looks=looks or Looks())
+    output = kind.opener()(given)
+    assert isinstance(output, Output)
+    return output
+
+
+@contextlib.contextmanager
+def opened(
+    targets: Sequence[tuple[str, Path]],
+    info: VideoInfo,
+    *,
+    source: Path | None = None,
+    span: tuple[float | None, float | None] = (None, None),
+    overwrite: bool = False,
+    looks: Looks | None = None,
+) -> Iterator[list[Output]]:
+    """Open outputs, (kind, path) each, in the order in which they are to be finished; arguments as of `Opening`.
+
+    An error while they are opened, or within the block, aborts them all; closing them is the block's own business.
+
+    Raises:
+        VsalientError: as for `open_output`.
+    """
+    outputs: list[Output] = []
+    try:
+        for kind, path in targets:
+            outputs.append(open_output(kind, path, info, source=source, span=span, overwrite=overwrite, looks=looks))
+        yield outputs
+    except BaseException:
+        abort_all(outputs)
+        raise
+
+
+def abort_all(outputs: Sequence[Output]) -> None:
+    """Leave nothing of any of them behind, whatever one of them says to it."""
+    for output in outputs:
+        try:
+            output.abort()
+        except Exception as error:  # the reason for the abort is what the user must hear of
+            log.warning("%s may be left behind unfinished: %s", output.path, error)
