@@ -13,8 +13,8 @@ import click
 from vsalient.cli.common import GroupedCommand, option, options
 from vsalient.errors import OptionError, OutputError
 from vsalient.evaluation.presets import PRESETS
+from vsalient.files import write_whole
 from vsalient.metrics.catalogue import CATALOGUE, GROUPS, select
-from vsalient.staging import staged_name
 
 if TYPE_CHECKING:
     from vsalient.evaluation.dataset import Evaluation
@@ -249,10 +249,4 @@ def _put(text: str, path: str) -> None:
     if path == STDOUT:
         sys.stdout.write(text)
         return
-    part = staged_name(Path(path))
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"{path} cannot be written: {error.strerror or error}") from error
+    write_whole(Path(path), text)

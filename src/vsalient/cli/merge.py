@@ -7,8 +7,7 @@ import click
 
 from vsalient.cli.common import find_inputs
 from vsalient.errors import DataError
-from vsalient.media.output import refuse_existing, writing
-from vsalient.staging import publish, staged_name
+from vsalient.files import write_whole
 
 EPILOG = """\b
 Examples:
@@ -42,11 +41,7 @@ def command(
     summary, records = merge(manifests, map(str, expected))
     if output is not None:
         text = "".join(json.dumps(record, separators=(",", ":")) + "\n" for record in records)
-        refuse_existing(output, overwrite=overwrite)
-        staged = staged_name(output)
-        with writing(output):
-            staged.write_text(text, encoding="utf-8")
-            publish(staged, output, overwrite=overwrite)
+        write_whole(output, text, overwrite=overwrite)
     if as_json:
         click.echo(json.dumps(summary.figures(), indent=2))
         return int(not summary.complete)

@@ -7,15 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from vsalient import __version__
-from vsalient.errors import OutputError
 from vsalient.evaluation.dataset import Evaluation, PredictionResult
 from vsalient.evaluation.layout import Tree
 from vsalient.evaluation.output import notes_of, number_text
+from vsalient.files import write_whole
 from vsalient.metrics.catalogue import BLOCKS, LOWER_IS_BETTER
 from vsalient.report.charts import SERIES, Line, bar_chart, legend, line_chart, spark
 from vsalient.report.gallery import Exhibit, exhibits, ranking_metric
 from vsalient.report.style import SCRIPT, style_sheet
-from vsalient.staging import staged_name
 
 _BARS_FIRST = ("O", "J_mean", "F_mean", "Fmax", "S", "maxE", "wF", "MAE", "CC", "AUC", "NSS")
 _LONGEST_SPARK = 400
@@ -32,14 +31,7 @@ def write_report(evaluation: Evaluation, path: Path, *, frames: Tree | None = No
     Raises:
         OutputError: the file cannot be written.
     """
-    text = render(evaluation, frames=frames)
-    part = staged_name(path)
-    try:
-        part.write_text(text, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"report {path} cannot be written: {error.strerror or error}") from error
+    write_whole(path, render(evaluation, frames=frames))
 
 
 def render(evaluation: Evaluation, *, frames: Tree | None = None) -> str:
