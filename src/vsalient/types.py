@@ -31,6 +31,7 @@ class Frame:
         pts: presentation time in units of `time_base`.
         time_base: seconds per unit of `pts`.
         corrupt: the picture was damaged and stands in for the real one.
+        duration: how long it stands, in units of `time_base`, None when nothing says.
         name: the file's stem for a picture and in a frame folder (there its full name where stems repeat), else None.
     """
 
@@ -40,6 +41,7 @@ class Frame:
     time_base: Fraction
     corrupt: bool = False
     name: str | None = None
+    duration: int | None = None
 
     @property
     def time(self) -> float:
@@ -65,6 +67,7 @@ class VideoInfo:
         frames_estimate: the container's own count, None when it has none.
         duration: seconds, None when unknown.
         has_audio: whether an audio stream stands beside the video.
+        pixel_aspect: width over height of a pixel, upright; 1 for nearly all videos.
     """
 
     path: Path
@@ -81,6 +84,7 @@ class VideoInfo:
     frames_estimate: int | None = None
     duration: float | None = None
     has_audio: bool = False
+    pixel_aspect: Fraction = Fraction(1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,17 @@
 """Stored pictures to upright RGB: colour matrix, range, bit depth, rotation and mirroring."""
 
-from typing import Any
+from fractions import Fraction
+from typing import Any, cast
 
+import av
 import cv2
 import numpy as np
+from av.sidedata.sidedata import Type as SideDataType
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
+from vsalient.errors import DecodeError
 from vsalient.types import Pixels
 
 # swscale's numbers of the matrices (SWS_CS_*).
@@ -22,6 +26,7 @@ _MATRICES = {
     9: (_BT2020, "bt2020"),
     10: (_BT2020, "bt2020"),
 }
+_NEWER_KINDS = 16  # how many kinds of side data FFmpeg may have that the binding lacks
 HD_WIDTH, HD_HEIGHT = 1280, 720
 """Untagged pictures at least this wide or high are BT.709, smaller ones BT.601."""
 
@@ -64,30 +69,61 @@ class RgbConverter:
         self._reformatter = VideoReformatter()
 
     def __call__(self, frame: VideoFrame) -> Pixels:
-        """Convert one frame; the result shares no memory with the decoder (its rows may be padded)."""
+        """Convert one frame; the result shares no memory with the decoder (its rows may be padded).
+
+        Raises:
+            DecodeError: a pixel format that FFmpeg's scaler does not take.
+        """
         matrix, name = matrix_of(frame)
         source_range = ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG
-        rgb = self._reformatter.reformat(
-            frame,
-            width=self._width,
-            height=self._height,
-            format="rgb24",
-            src_colorspace=None if name == "rgb" else matrix,
-            src_color_range=source_range,
-            dst_color_range=ColorRange.JPEG,
-            threads=1,
-        )
+        try:
+            rgb = self._reformatter.reformat(
+                frame,
+                width=self._width,
+                height=self._height,
+                format="rgb24",
+                src_colorspace=None if name == "rgb" else matrix,
+                src_color_range=source_range,
+                dst_color_range=ColorRange.JPEG,
+                threads=1,
+            )
+        except (OSError, ValueError, av.FFmpegError):
+            raise DecodeError(
+                f"pictures stored as {frame.format.name} cannot be turned into RGB here; convert the film first, for "
+                "example to H.264 or FFV1 in yuv420p"
+            ) from None
         return upright(np.asarray(rgb.to_ndarray(), np.uint8), self._matrix)
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     """(a, b, c, d) of the frame's display matrix, 16.16 fixed point, None when it has none."""
-    side_data: Any = frame.side_data
+    try:
+        side_data: Any = frame.side_data
+    except ValueError:  # a kind of side data that FFmpeg knows and the binding does not
+        side_data = _without_unknown(frame).side_data
     data = side_data.get("DISPLAYMATRIX")
     if data is None:
         return None
     a, b, _, c, d = np.frombuffer(data, np.int32)[:5].tolist()
     return a, b, c, d
+
+
+def _without_unknown(frame: VideoFrame) -> VideoFrame:
+    """The frame less the side data that PyAV has no name for, such as EXIF or the view of a stereo film."""
+    graph = av.filter.Graph()
+    source = last = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 1000)
+    )
+    newest = max(kind.value for kind in SideDataType)
+    for kind in range(newest + 1, newest + 1 + _NEWER_KINDS):
+        link = graph.add("sidedata", f"mode=delete:type={kind}")
+        last.link_to(link)
+        last = link
+    sink = graph.add("buffersink")
+    last.link_to(sink)
+    graph.configure()
+    source.push(frame)
+    return cast(VideoFrame, sink.pull())
 
 
 def is_transposed(matrix: tuple[int, int, int, int] | None) -> bool:

@@ -14,6 +14,7 @@ from vsalient.errors import DecodeError, InputError
 _TEXT_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
 # FFmpeg's AVFMT_TS_DISCONT.
 _TS_DISCONT = 0x0200
+_FASTEST = 1000  # frames a second that an average is believed to be
 
 
 def ffmpeg_name(path: Path) -> str:
@@ -64,6 +65,12 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
         DecodeError: there is none (says so when there is only audio), or FFmpeg has no decoder for it.
     """
     streams = [s for s in container.streams.video if Disposition.attached_pic not in s.disposition]
+    tiles = [s for s in streams if Disposition.dependent in s.disposition]
+    if len(tiles) > 1:
+        raise DecodeError(
+            f"{path} holds one picture in {len(tiles)} tiles, which are put together only when its name ends in .avif, "
+            ".heic or .heif; rename it so, or save it as JPEG or PNG."
+        )
     if not streams:
         what = "only audio" if container.streams.audio else "no video"
         raise DecodeError(f"{path} holds {what}; give a file with a video stream.")
@@ -75,13 +82,26 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     return stream
 
 
+def restarts_clocks(container: InputContainer) -> bool:
+    """Whether the format allows that its clock starts anew in the middle: transport and program streams."""
+    return bool(container.format.flags & _TS_DISCONT)
+
+
+def sane_rate(stream: VideoStream) -> Fraction | None:
+    """Frames a second. The average, unless it is one that no camera has, as for raw DV: then FFmpeg's guess."""
+    average, guess = stream.average_rate, stream.guessed_rate
+    if average and guess and average > _FASTEST >= guess:
+        return guess
+    return average or guess
+
+
 def time_origin(container: InputContainer) -> Fraction:
     """Seconds on the file's own clock that count as time zero.
 
     MPEG transport and program streams start their clock anywhere, hours into it for a TV recording, so their first
     audio or video packet is time zero. In all other formats timestamps count from zero as they are stored.
     """
-    if not container.format.flags & _TS_DISCONT:
+    if not restarts_clocks(container):
         return Fraction(0)
     starts = [
         stream.start_time * stream.time_base

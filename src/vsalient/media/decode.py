@@ -6,12 +6,17 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import av
 from av.container import InputContainer
 from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+
+from vsalient.media.clock import SteadyClock
+from vsalient.media.container import restarts_clocks, sane_rate
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +26,7 @@ _EXACT_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "nut", "ivf
 _WINDOW = 4
 _DEMUX_RETRIES = 3
 _JUMP_SECONDS = 10
+_LATEST = 10**9  # seconds, 30 years: what is further from zero is no time but garbage
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +37,13 @@ class Picture:
         frame: what the decoder gave, None when nothing could be decoded.
         pts: in the stream's time base, strictly increasing.
         corrupt: damaged (the decoder patched it up) or, with `frame` None, lost.
+        duration: how long it stands by itself, in the stream's time base; 0 when the file does not say.
     """
 
     frame: VideoFrame | None
     pts: int
     corrupt: bool
+    duration: int = 0
 
 
 class PictureStream:
@@ -44,32 +52,41 @@ class PictureStream:
     Count: every packet that should show a picture gives exactly one. When the decoder refuses a packet, or drops it
     in silence, the picture's time is known from the packet, and a `Picture` without a frame takes its place.
 
-    Times: pictures leave in presentation order. A missing pts becomes the last one plus a frame's duration; one that
-    is not later than the last becomes the last plus one tick; after a backward jump of more than 10 s (recordings
-    put together) all times are moved so that they go on a frame's duration after the last.
+    Times: pictures leave in presentation order. A missing or absurd pts becomes the last one plus a frame's duration;
+    one that is not later than the last becomes the last plus one tick. Where the clock of a transport or program stream
+    starts anew (see `SteadyClock`), and in other formats after a backward jump of more than 10 s (recordings put
+    together), times are moved so that they go on a frame's duration after the last.
 
     Attributes:
         stream: the stream that is decoded.
+        step: a frame's usual duration, in the stream's time base.
         errors: packets the demuxer or decoder refused so far.
-        cut_short: whether the demuxer failed before the end of the file.
+        failed: whether the demuxer ended with an error, no packet coming after it.
+        encrypted: whether a packet said so.
+        reach: seconds on the file's clock at which the last picture of the packets so far ends.
+        furthest: the same for whichever track goes on longest.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         assert stream.time_base is not None
         self._container, self.stream = container, stream
         self._time_base: Fraction = stream.time_base
-        rate = stream.average_rate or stream.guessed_rate or Fraction(25)
-        self._step = max(1, round(1 / rate / self._time_base))
+        self.step = max(1, round(1 / (sane_rate(stream) or Fraction(25)) / self._time_base))
+        self._clock = SteadyClock() if restarts_clocks(container) else None
         self._exact = container.format.name in _EXACT_FORMATS
         self._expected: list[int] = []  # heap of the pts of packets whose picture has not come yet
         self._damaged: set[int] = set()
+        self._recent: deque[int] = deque(maxlen=3)  # pts of the last packets
+        self._excused: set[int] = set()
         self._started = False  # a key frame's packet has come
         self._first_key: int | None = None
         self._timed = True  # all packets have a pts
         self._fields = False  # two packets, one a field, may share one picture
         self._untold = 0  # packets without pts that still owe a picture
         self.errors = 0
-        self.cut_short = False
+        self.failed = False
+        self.encrypted = False
+        self.reach = self.furthest = Fraction(0)
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield all pictures of the stream."""
@@ -77,17 +94,41 @@ class PictureStream:
 
     def _packets(self) -> "Iterator[Packet[VideoStream] | None]":
         """Packets of the stream, then None to flush the decoder, whatever the demuxer meets."""
+        # The other tracks are listened to: their packets tell where the clock restarts and how far the file goes.
+        tracks = timed_tracks(self._container)
         for _ in range(_DEMUX_RETRIES):
             try:
-                for packet in self._container.demux(self.stream):
+                for packet in self._container.demux(*tracks):
                     if packet.size:
-                        yield packet
+                        self.failed = False
+                        self._keep_time(packet)
+                        if packet.stream_index == self.stream.index:
+                            yield cast("Packet[VideoStream]", packet)
                 break
             except (av.FFmpegError, OSError) as error:
                 log.debug("demuxer: %s", error)
                 self.errors += 1
-                self.cut_short = True
+                self.failed = True
         yield None
+
+    def _keep_time(self, packet: "Packet[Stream]") -> None:
+        """Put a packet's times in order, and note how far its track has come."""
+        latest = _LATEST / packet.time_base
+        if packet.pts is not None and abs(packet.pts) > latest:
+            packet.pts = None
+        if packet.dts is not None and abs(packet.dts) > latest:
+            packet.dts = None
+        ours = packet.stream_index == self.stream.index
+        if self._clock is not None and self._clock.mend(packet, self.step if ours else 1) and ours:
+            # The demuxer takes the seam of two recordings for lost packets.
+            self._excused.update(self._recent)
+        if ours and packet.pts is not None:
+            self._recent.append(packet.pts)
+        if packet.pts is not None:
+            end = (packet.pts + (packet.duration or (self.step if ours else 0))) * packet.time_base
+            self.furthest = max(self.furthest, end)
+            if ours:
+                self.reach = max(self.reach, end)
 
     def _decoded(self) -> Iterator[VideoFrame | None]:
         """Frames as the decoder gives them; None where it refused a packet."""
@@ -109,6 +150,7 @@ class PictureStream:
 
     def _expect(self, packet: "Packet[VideoStream]") -> None:
         """Note the pts of a packet that must show a picture."""
+        self.encrypted |= packet.has_sidedata("encryption_info")
         if packet.is_discard:
             return  # outside an edit list: decoded, but never shown
         if self.stream.codec_context.name == "vp8" and not memoryview(packet)[0] & 0x10:
@@ -166,8 +208,9 @@ class PictureStream:
             self._untold -= 1
             if frame.pts is not None:
                 yield from self._lost_before(frame.pts)
+            corrupt = frame.is_corrupt or frame.pts in self._damaged
             damaged |= frame.is_corrupt
-            yield frame, frame.pts, frame.is_corrupt or frame.pts in self._damaged
+            yield frame, frame.pts, corrupt and frame.pts not in self._excused
         yield from self._lost_before(None)
         if not self._timed and not self._fields and (damaged or self.errors):
             yield from ((None, None, True) for _ in range(self._untold))
@@ -185,18 +228,24 @@ class PictureStream:
         last: int | None = None
         offset = 0
         for frame, stored, corrupt in pictures:
-            if stored is None:
-                pts = 0 if last is None else last + self._step
+            if stored is None or abs(stored) * self._time_base > _LATEST:
+                pts = 0 if last is None else last + self.step
             else:
                 pts = stored + offset
                 if last is not None and pts <= last:
                     if (last - pts) * self._time_base > _JUMP_SECONDS:
-                        offset += last + self._step - pts
-                        pts = last + self._step
+                        offset += last + self.step - pts
+                        pts = last + self.step
                     else:
                         pts = last + 1
             last = pts
-            yield Picture(frame, pts, corrupt)
+            yield Picture(frame, pts, corrupt, max(frame.duration or 0, 0) if frame is not None else 0)
+
+
+def timed_tracks(container: InputContainer) -> "list[Stream]":
+    """The tracks whose packets have times to go by; readers of one file that pass over the same ones agree on times."""
+    tracks: list[Stream] = [*container.streams.video, *container.streams.audio, *container.streams.subtitles]
+    return [track for track in tracks if track.time_base]
 
 
 def _release(held: deque[VideoFrame | None], times: list[int], keep: int) -> Iterator[VideoFrame | None]:

@@ -12,9 +12,10 @@ from av.video.stream import VideoStream
 
 from vsalient.errors import DecodeError
 from vsalient.media.color import RgbConverter, display_matrix, is_full_range, is_transposed, matrix_of, rotation_of
-from vsalient.media.container import open_container, time_origin, video_stream
+from vsalient.media.container import open_container, sane_rate, time_origin, video_stream
 from vsalient.media.decode import Picture, PictureStream
 from vsalient.media.source import Source, check_range, empty_range
+from vsalient.media.whole import is_cut_short, own_end
 from vsalient.types import Frame, Pixels, VideoInfo
 
 log = logging.getLogger(__name__)
@@ -52,7 +53,7 @@ class VideoSource(Source):
             first = next(frames, None)
             if first is None:
                 if self._converter is None:
-                    raise DecodeError(f"{path}: not one picture could be decoded; the file is damaged throughout.")
+                    raise self._nothing_decoded()
                 raise empty_range(path, start, end, self.info.duration)
         except BaseException:
             self.close()
@@ -73,6 +74,11 @@ class VideoSource(Source):
         if self._container is not None:
             self._container.close()
             self._container = None
+
+    def _nothing_decoded(self) -> DecodeError:
+        if self._decoder.encrypted or self._decoder.stream.codec_context.codec_tag in ("encv", "drmi"):
+            return DecodeError(f"{self._path} is encrypted; only its seller's player can show it. Give a free copy.")
+        return DecodeError(f"{self._path}: not one picture could be decoded; the file is damaged throughout.")
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
         self.close()
@@ -104,12 +110,13 @@ class VideoSource(Source):
         return iter(self._decoder)
 
     def _deliver(self, pictures: Iterator[Picture]) -> Iterator[Frame]:
-        """Keep the range, convert to RGB, let a neighbour stand in for what was lost."""
+        """Keep the range, convert to RGB, let a neighbour stand in for what was lost; the range's end ends all."""
         latest: VideoFrame | None = None
         pixels: Pixels | None = None  # of `latest`, once they are needed
-        waiting: list[int] = []  # lost before any picture came
+        waiting: list[tuple[int, int | None]] = []  # lost before any picture came: time and duration
         indices = itertools.count()
-        for picture in pictures:
+        # The next picture's time tells how long one stands; the last one must say so itself.
+        for picture, following in _with_next(pictures):
             pts = picture.pts - self._origin
             time = pts * self._time_base
             if self._end is not None and time >= self._end:
@@ -121,28 +128,54 @@ class VideoSource(Source):
                     self.info = self._describe(latest)
             if self._start is not None and time < self._start:
                 continue
+            duration = self._last_duration(picture) if following is None else following.pts - picture.pts
             if latest is None or self._converter is None:
-                waiting.append(pts)
+                waiting.append((pts, duration))
                 continue
             if pixels is None:
                 pixels = self._converter(latest)
-            for lost in waiting:
-                yield Frame(pixels, next(indices), lost, self._time_base, corrupt=True)
+            for lost, stood in waiting:
+                yield Frame(pixels, next(indices), lost, self._time_base, corrupt=True, duration=stood)
             waiting.clear()
-            yield Frame(pixels, next(indices), pts, self._time_base, corrupt=picture.corrupt)
+            yield Frame(
+                pixels, next(indices), pts, self._time_base, corrupt=picture.corrupt, duration=duration
+            )
+
+    def _last_duration(self, picture: Picture) -> int:
+        """How long the last picture stands: to the end of its track, which it says itself where the track does not."""
+        assert self._container is not None
+        end = max(self._decoder.reach, own_end(self._container, self._decoder.stream) or 0)
+        left = round(end / self._time_base) - picture.pts
+        self.cut_short = self._end is None and self._is_cut_short()
+        if left <= 0 or self.cut_short:
+            left = picture.duration
+        return left or self._decoder.step
+
+    def _is_cut_short(self) -> bool:
+        assert self._container is not None
+        decoder = self._decoder
+        return decoder.failed or is_cut_short(
+            self._path,
+            self._container,
+            decoder.stream,
+            reach=decoder.reach,
+            furthest=decoder.furthest,
+            step=decoder.step * self._time_base,
+        )
 
     def _describe(self, frame: VideoFrame) -> VideoInfo:
         container, stream = self._container, self._decoder.stream
         assert container is not None
         matrix = display_matrix(frame)
         width, height = frame.width, frame.height
+        aspect = stream.sample_aspect_ratio or Fraction(1)
         if is_transposed(matrix):
-            width, height = height, width
+            width, height, aspect = height, width, 1 / aspect
         return VideoInfo(
             path=self._path,
             width=width,
             height=height,
-            rate=stream.average_rate or stream.guessed_rate,
+            rate=sane_rate(stream),
             time_base=self._time_base,
             rotation=rotation_of(matrix),
             codec=stream.codec_context.name,
@@ -153,6 +186,7 @@ class VideoSource(Source):
             frames_estimate=stream.frames or None,
             duration=container.duration / 1e6 if container.duration else None,
             has_audio=bool(container.streams.audio),
+            pixel_aspect=aspect,
         )
 
     def _conclude(self, last: Frame) -> None:
@@ -164,13 +198,21 @@ class VideoSource(Source):
                 self.corrupt_frames,
                 last.index + 1,
             )
-        promised = self.info.duration if self._end is None and not self.info.has_audio else None
-        reached = last.time + (1 / float(self.info.rate) if self.info.rate else 0.0)
-        if self._decoder.cut_short or (promised is not None and reached < promised * 0.95 - 0.1):
-            self.cut_short = True
+        if self.cut_short:
             log.warning(
-                "%s ends early, at %.2f s: the file was cut short. What is there was read.", self._path, reached
+                "%s ends early, at %.2f s: the file was cut short. What is there was read.",
+                self._path,
+                float((last.pts + (last.duration or 0)) * last.time_base),
             )
+
+
+def _with_next(pictures: Iterator[Picture]) -> Iterator[tuple[Picture, Picture | None]]:
+    """Each picture with the one after it, None after the last."""
+    held = next(pictures, None)
+    while held is not None:
+        following = next(pictures, None)
+        yield held, following
+        held = following
 
 
 def _exact(seconds: float | None) -> Fraction | None:
