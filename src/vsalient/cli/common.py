@@ -5,6 +5,7 @@ import logging
 import math
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -295,7 +296,8 @@ def run_batch(
 ) -> tuple[list[Outcome], VsalientError | None]:
     """Do `work` for every source in order, until one fails or, with `keep_going`, to the end.
 
-    A model that cannot be loaded ends the batch either way: no other source would fare better.
+    A model that cannot be loaded ends the batch either way: no other source would fare better. What nobody foresaw is
+    a source's failure like any other, its traceback at the log's finest level (`-v`).
 
     Returns:
         What became of each source, `failed` first; and the failure that ended the batch, to be raised once the
@@ -305,8 +307,15 @@ def run_batch(
     for source in sources:
         try:
             outcomes.append(work(source))
-        except (VsalientError, OSError) as error:
+        except Exception as error:
+            if os.environ.get("VSALIENT_DEBUG"):
+                raise
             text = " ".join(str(error).split())
+            if not isinstance(error, VsalientError | OSError):
+                text = (
+                    f"an error that nobody foresaw ({type(error).__name__}: {text}); -v shows where, please report it"
+                )
+                logging.getLogger("vsalient").debug("%s", traceback.format_exc(), extra={"as_it_is": True})
             outcomes.append(Outcome(str(source), error=text))
             if isinstance(error, ModelLoadError):
                 return outcomes, error

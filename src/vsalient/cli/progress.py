@@ -50,7 +50,9 @@ class _Lines(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one record."""
         prefix = f"{record.levelname.capitalize()}: " if record.levelno >= logging.WARNING else ""
-        self._console.print(prefix + " ".join(record.getMessage().split()), markup=False)
+        message = record.getMessage()
+        text = message.rstrip() if getattr(record, "as_it_is", False) else " ".join(message.split())
+        self._console.print(prefix + text, markup=False)
 
 
 class Narrator:

@@ -13,14 +13,22 @@ from av.audio.stream import AudioStream
 from av.container import OutputContainer
 
 from vsalient.media.container import open_container, time_origin
+from vsalient.media.demux import Demuxer
 
 log = logging.getLogger(__name__)
 
 # What to encode to where the source's codec does not fit.
 _FALLBACK = {".webm": "libopus", ".mkv": "libopus", ".mp4": "aac", ".mov": "aac"}
 _RATE = 48000  # of what is encoded anew; surround becomes stereo then
-_WEBM_CODECS = {"opus", "vorbis"}
+# What players of a container know. FFmpeg writes more into MP4, PCM among it, that others play as noise or not at all.
+_KNOWN = {
+    ".webm": {"opus", "vorbis"},
+    ".mp4": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "dts"},
+    ".mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_mulaw", "pcm_alaw", "pcm_s8", "pcm_u8"}
+    | {f"pcm_{kind}{bits}{end}" for kind, bits in (("s", 16), ("s", 24), ("s", 32), ("f", 32)) for end in ("le", "be")},
+}
 _FORMATS = {".webm": "webm", ".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
+_LABELS = ("language", "title", "handler_name")
 
 
 class _Track:
@@ -28,17 +36,19 @@ class _Track:
 
     def __init__(self, source: AudioStream, output: OutputContainer, suffix: str) -> None:
         self.source = source
-        name = source.codec_context.name
         self._encoder: AudioStream | None = None
         self._last: int | None = None
         if _fits(source, suffix):
             self._copy = output.add_stream_from_template(source)
+            _label(self._copy, source)
         else:
             encoder = output.add_stream(_FALLBACK[suffix], rate=_RATE)
             assert isinstance(encoder, AudioStream)
             encoder.layout = "mono" if source.codec_context.channels == 1 else "stereo"
             self._resampler = AudioResampler(encoder.format, encoder.layout, _RATE)
             self._encoder = encoder
+            _label(encoder, source)
+            name = source.codec_context.codec.canonical_name
             log.info("the sound (%s) does not fit into %s and is encoded as %s", name, suffix, _FALLBACK[suffix])
 
     def pass_on(self, packet: "av.Packet[AudioStream]", shift: int, output: OutputContainer) -> None:
@@ -77,10 +87,17 @@ class _Track:
             output.mux(self._encoder.encode(None))
 
 
+def _label(track: AudioStream, source: AudioStream) -> None:
+    """Language, title and role, so that a player takes the same track by itself."""
+    track.metadata.update({name: source.metadata[name] for name in _LABELS if name in source.metadata})
+    track.disposition = source.disposition
+
+
 def _fits(source: AudioStream, suffix: str) -> bool:
     """Whether a container takes a stream as it is; some codecs (Opus in MOV) are refused with the header only."""
-    if suffix == ".webm":
-        return source.codec_context.name in _WEBM_CODECS
+    known = _KNOWN.get(suffix)
+    if known is not None and source.codec_context.codec.canonical_name not in known:
+        return False
     try:
         with av.open(io.BytesIO(), "w", format=_FORMATS[suffix]) as trial:
             trial.add_stream_from_template(source)
@@ -115,6 +132,7 @@ class AudioTracks:
     ) -> None:
         self._container = open_container(source)
         self._output = output
+        self._cut = start > 0
         self._begin = start + time_origin(self._container)
         self._end = None if end is None else end + time_origin(self._container)
         self._tracks = [_Track(stream, output, suffix) for stream in self._container.streams.audio if _is_known(stream)]
@@ -123,22 +141,27 @@ class AudioTracks:
         self._next: av.Packet[AudioStream] | None = next(self._packets, None)
 
     def _wanted(self) -> "Iterator[av.Packet[AudioStream]]":
-        if self._begin > 0:
+        if self._cut:
             try:
                 self._container.seek(int(self._begin * av.time_base))
             except (OSError, ValueError):
                 log.debug("cannot seek in the sound; reading from the beginning")
-        try:
-            for packet in self._container.demux(*(track.source for track in self._tracks)):
-                if packet.dts is None or packet.pts is None or not packet.size:
-                    continue
-                if packet.pts * packet.time_base < self._begin and self._begin > time_origin(self._container):
-                    continue
-                if self._end is not None and packet.pts * packet.time_base >= self._end:
-                    continue
-                yield cast("av.Packet[AudioStream]", packet)
-        except (av.FFmpegError, OSError) as error:
-            log.warning("%s: the sound ends early (%s)", self._container.name, error)
+        demuxer = Demuxer(self._container, [track.source for track in self._tracks])
+        beyond: set[int] = set()  # tracks that have come to the end
+        for packet in demuxer:
+            if packet.dts is None or packet.pts is None:
+                continue
+            time = packet.pts * packet.time_base
+            if self._cut and time < self._begin:
+                continue
+            if self._end is not None and time >= self._end:
+                beyond.add(packet.stream_index)
+                if len(beyond) == len(self._tracks):
+                    return
+                continue
+            yield cast("av.Packet[AudioStream]", packet)
+        if demuxer.failed:
+            log.warning("%s: the sound ends early: the file cannot be read to its end", self._container.name)
 
     def write_until(self, seconds: Fraction | None) -> None:
         """Write the sound up to a time of the output; all the rest when None."""

@@ -112,9 +112,9 @@ def _without_unknown(frame: VideoFrame) -> VideoFrame:
     """The frame less the side data that PyAV has no name for, such as EXIF or the view of a stereo film."""
     graph = av.filter.Graph()
     source = last = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format.name, time_base=Fraction(1, 1000)
+        width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 1000)
     )
-    newest = max(kind.value for kind in SideDataType)
+    newest = max(int(kind.value) for kind in SideDataType)  # type: ignore[call-overload]
     for kind in range(newest + 1, newest + 1 + _NEWER_KINDS):
         link = graph.add("sidedata", f"mode=delete:type={kind}")
         last.link_to(link)

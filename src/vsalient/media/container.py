@@ -68,8 +68,7 @@ def video_stream(container: InputContainer, path: Path) -> VideoStream:
     tiles = [s for s in streams if Disposition.dependent in s.disposition]
     if len(tiles) > 1:
         raise DecodeError(
-            f"{path} holds one picture in {len(tiles)} tiles, which are put together only when its name ends in .avif, "
-            ".heic or .heif; rename it so, or save it as JPEG or PNG."
+            f"{path} holds one picture in {len(tiles)} tiles, which are not put together here; save it as JPEG or PNG."
         )
     if not streams:
         what = "only audio" if container.streams.audio else "no video"

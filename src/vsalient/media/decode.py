@@ -11,12 +11,10 @@ from typing import cast
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.stream import Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from vsalient.media.clock import SteadyClock
-from vsalient.media.container import restarts_clocks, sane_rate
+from vsalient.media.demux import Demuxer, is_absurd, usual_step
 
 log = logging.getLogger(__name__)
 
@@ -24,9 +22,7 @@ log = logging.getLogger(__name__)
 _EXACT_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "nut", "ivf"}
 # How many pictures are held back where stored times are those of decoding (AVI with B-frames): see `_sorted`.
 _WINDOW = 4
-_DEMUX_RETRIES = 3
 _JUMP_SECONDS = 10
-_LATEST = 10**9  # seconds, 30 years: what is further from zero is no time but garbage
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,18 +57,15 @@ class PictureStream:
         stream: the stream that is decoded.
         step: a frame's usual duration, in the stream's time base.
         errors: packets the demuxer or decoder refused so far.
-        failed: whether the demuxer ended with an error, no packet coming after it.
         encrypted: whether a packet said so.
-        reach: seconds on the file's clock at which the last picture of the packets so far ends.
-        furthest: the same for whichever track goes on longest.
+        demuxer: where the packets come from; knows how far the tracks reach, and whether it ended with an error.
     """
 
     def __init__(self, container: InputContainer, stream: VideoStream) -> None:
         assert stream.time_base is not None
-        self._container, self.stream = container, stream
+        self.stream, self.demuxer = stream, Demuxer(container, [stream])
         self._time_base: Fraction = stream.time_base
-        self.step = max(1, round(1 / (sane_rate(stream) or Fraction(25)) / self._time_base))
-        self._clock = SteadyClock() if restarts_clocks(container) else None
+        self.step = usual_step(stream)
         self._exact = container.format.name in _EXACT_FORMATS
         self._expected: list[int] = []  # heap of the pts of packets whose picture has not come yet
         self._damaged: set[int] = set()
@@ -84,9 +77,7 @@ class PictureStream:
         self._fields = False  # two packets, one a field, may share one picture
         self._untold = 0  # packets without pts that still owe a picture
         self.errors = 0
-        self.failed = False
         self.encrypted = False
-        self.reach = self.furthest = Fraction(0)
 
     def __iter__(self) -> Iterator[Picture]:
         """Yield all pictures of the stream."""
@@ -94,41 +85,15 @@ class PictureStream:
 
     def _packets(self) -> "Iterator[Packet[VideoStream] | None]":
         """Packets of the stream, then None to flush the decoder, whatever the demuxer meets."""
-        # The other tracks are listened to: their packets tell where the clock restarts and how far the file goes.
-        tracks = timed_tracks(self._container)
-        for _ in range(_DEMUX_RETRIES):
-            try:
-                for packet in self._container.demux(*tracks):
-                    if packet.size:
-                        self.failed = False
-                        self._keep_time(packet)
-                        if packet.stream_index == self.stream.index:
-                            yield cast("Packet[VideoStream]", packet)
-                break
-            except (av.FFmpegError, OSError) as error:
-                log.debug("demuxer: %s", error)
-                self.errors += 1
-                self.failed = True
+        for packet in self.demuxer:
+            if self.demuxer.leapt:
+                # The demuxer takes the seam of two recordings for lost packets.
+                self._excused.update(self._recent)
+            if packet.pts is not None:
+                self._recent.append(packet.pts)
+            yield cast("Packet[VideoStream]", packet)
+        self.errors += self.demuxer.errors
         yield None
-
-    def _keep_time(self, packet: "Packet[Stream]") -> None:
-        """Put a packet's times in order, and note how far its track has come."""
-        latest = _LATEST / packet.time_base
-        if packet.pts is not None and abs(packet.pts) > latest:
-            packet.pts = None
-        if packet.dts is not None and abs(packet.dts) > latest:
-            packet.dts = None
-        ours = packet.stream_index == self.stream.index
-        if self._clock is not None and self._clock.mend(packet, self.step if ours else 1) and ours:
-            # The demuxer takes the seam of two recordings for lost packets.
-            self._excused.update(self._recent)
-        if ours and packet.pts is not None:
-            self._recent.append(packet.pts)
-        if packet.pts is not None:
-            end = (packet.pts + (packet.duration or (self.step if ours else 0))) * packet.time_base
-            self.furthest = max(self.furthest, end)
-            if ours:
-                self.reach = max(self.reach, end)
 
     def _decoded(self) -> Iterator[VideoFrame | None]:
         """Frames as the decoder gives them; None where it refused a packet."""
@@ -228,7 +193,7 @@ class PictureStream:
         last: int | None = None
         offset = 0
         for frame, stored, corrupt in pictures:
-            if stored is None or abs(stored) * self._time_base > _LATEST:
+            if stored is None or is_absurd(stored, self._time_base):
                 pts = 0 if last is None else last + self.step
             else:
                 pts = stored + offset
@@ -240,12 +205,6 @@ class PictureStream:
                         pts = last + 1
             last = pts
             yield Picture(frame, pts, corrupt, max(frame.duration or 0, 0) if frame is not None else 0)
-
-
-def timed_tracks(container: InputContainer) -> "list[Stream]":
-    """The tracks whose packets have times to go by; readers of one file that pass over the same ones agree on times."""
-    tracks: list[Stream] = [*container.streams.video, *container.streams.audio, *container.streams.subtitles]
-    return [track for track in tracks if track.time_base]
 
 
 def _release(held: deque[VideoFrame | None], times: list[int], keep: int) -> Iterator[VideoFrame | None]:

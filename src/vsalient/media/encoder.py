@@ -11,6 +11,7 @@ import av
 import cv2
 import numpy as np
 from av.container import OutputContainer
+from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from av.video.stream import VideoStream
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 
 from vsalient.files import StagedFile, writing
 from vsalient.media.audio import AudioTracks
-from vsalient.media.container import ffmpeg_name, open_container, video_stream
+from vsalient.media.container import ffmpeg_name
+from vsalient.media.matroska import reserve_display_size, write_display_size
 from vsalient.types import VideoInfo
 
+_FINEST = 10**9  # units a second
 _BT709 = 1  # in FFmpeg's enums of primaries, transfer and matrix alike
 
 
@@ -44,13 +47,13 @@ class VideoEncoder:
     """Write pictures with the source's own times to a video file.
 
     Times: a picture's pts and time base go into the file as they are, in MP4 and MOV exactly, in Matroska and WebM to
-    the nearest millisecond (these formats know nothing finer).
+    the nearest millisecond (these formats know nothing finer). The last picture stands as long as it is told to.
 
     Args:
         path: final name; its suffix chooses the container.
         info: facts of the source: size, rate, time base.
         encoding: codec and pixel format.
-        source: file to take sound and pixel aspect from.
+        source: file to take sound from.
         audio: whether to carry the sound over.
         overwrite: replace a file that exists.
         start: seconds of the source that become time zero of the output (the source was cut there).
@@ -79,6 +82,13 @@ class VideoEncoder:
         self._staged = StagedFile(path, overwrite=overwrite)
         self._container: OutputContainer | None = None
         self._audio: AudioTracks | None = None
+        self._held: Packet[VideoStream] | None = None  # the newest packet: its duration is known when the next comes
+        self._durations: dict[int, int] = {}  # of pictures whose packets have not come, by pts
+        self._end = 0  # pts at which the last picture ends
+        self._aspect = info.pixel_aspect
+        # libvpx counts in nothing finer than a nanosecond; where the file holds milliseconds, nothing is lost.
+        coarse = path.suffix.lower() in (".mkv", ".webm") and info.time_base.denominator > _FINEST
+        self._unit = Fraction(1, 1_000_000) if coarse else info.time_base
         even = info.width % 2 == 0 and info.height % 2 == 0
         # H.264 in 4:2:0 has even sizes only: colour gets its last column or row twice, data stays gray.
         self._pad = not even and encoding.pixel_format == "yuv420p"
@@ -90,16 +100,14 @@ class VideoEncoder:
                     options = {"avoid_negative_ts": "disabled"}
                 else:
                     # Where a track begins is kept in units of its own, thousandths of a second if nothing is said.
-                    options = {"movie_timescale": str(_timescale(info.time_base))}
+                    options = {"movie_timescale": str(_timescale(self._unit))}
                 self._container = av.open(ffmpeg_name(self._staged.place), "w", options=options)
                 self._stream = self._add_stream(self._container, info)
-                if source is not None and source.is_file():
-                    self._stream.codec_context.sample_aspect_ratio = _aspect(source, info)
-                    if audio and info.has_audio:
-                        until = None if end is None else Fraction(end).limit_denominator(10**6)
-                        self._audio = AudioTracks(
-                            source, self._container, path.suffix.lower(), start=self._shift, end=until
-                        )
+                if source is not None and source.is_file() and audio and info.has_audio:
+                    until = None if end is None else Fraction(end).limit_denominator(10**6)
+                    self._audio = AudioTracks(
+                        source, self._container, path.suffix.lower(), start=self._shift, end=until
+                    )
         except BaseException:
             self.abort()
             raise
@@ -112,9 +120,12 @@ class VideoEncoder:
         if self._pad:
             stream.width, stream.height = info.width + info.width % 2, info.height + info.height % 2
         stream.pix_fmt = "yuv420p" if self._as_420 else self._encoding.pixel_format
-        stream.time_base = info.time_base
+        stream.time_base = self._unit
         context = stream.codec_context
-        context.time_base = info.time_base
+        context.time_base = self._unit
+        context.sample_aspect_ratio = info.pixel_aspect
+        if self._shaped:
+            reserve_display_size(stream)
         if self._encoding.pixel_format == "gray":
             context.color_range = ColorRange.JPEG
         else:
@@ -122,20 +133,59 @@ class VideoEncoder:
         context.colorspace = context.color_primaries = context.color_trc = _BT709
         return stream
 
-    def write(self, picture: NDArray[np.uint8], pts: int, time_base: Fraction) -> None:
+    @property
+    def _shaped(self) -> bool:
+        """Whether the display size must be put into a Matroska file: see `matroska`."""
+        return self._aspect != 1 and self.path.suffix.lower() in (".mkv", ".webm")
+
+    def write(self, picture: NDArray[np.uint8], pts: int, time_base: Fraction, duration: int | None = None) -> None:
         """Encode one picture: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, as the pixel format needs.
+
+        Args:
+            picture: the pixels.
+            pts: when it is shown, in units of `time_base`.
+            time_base: seconds per unit.
+            duration: how long it stands; only the last one's matters, since others stand until the next is shown.
 
         Raises:
             OutputError: the place cannot be written to.
         """
         assert self._container is not None, "the file is closed"
         frame = self._to_frame(picture)
-        frame.pts = pts - round(self._shift / time_base)
-        frame.time_base = time_base
+        at = pts - round(self._shift / time_base)
+        # Multiplied out, not rounded, where the units are the source's own.
+        frame.pts = at if time_base == self._unit else round(at * time_base / self._unit)
+        frame.time_base = self._unit
+        if duration:
+            self._durations[frame.pts] = max(1, round(duration * time_base / self._unit))
+        self._end = frame.pts + self._durations.get(frame.pts, 0)
         with writing(self.path, av.FFmpegError):
-            self._container.mux(self._stream.encode(frame))
+            self._mux(self._stream.encode(frame))
             if self._audio is not None:
-                self._audio.write_until(frame.pts * time_base)
+                self._audio.write_until(frame.pts * self._unit)
+
+    def _mux(self, packets: "list[Packet[VideoStream]]") -> None:
+        """Write packets with their durations, the newest only when the next one has come."""
+        assert self._container is not None
+        for packet in packets:
+            if packet.pts is not None and packet.dts is not None:
+                packet.duration = self._durations.pop(packet.pts, packet.duration or 0)
+            if self._held is not None:
+                self._container.mux(self._held)
+            self._held = packet
+
+    def _mux_last(self) -> None:
+        """Write the last packet.
+
+        Encoders that reorder (none of ours does now) may have its picture stand before the last one shown.
+        """
+        packet, self._held = self._held, None
+        if packet is None:
+            return
+        assert self._container is not None
+        if packet.pts is not None:
+            packet.duration = max(packet.duration or 0, self._end - packet.pts)
+        self._container.mux(packet)
 
     def _to_frame(self, picture: NDArray[np.uint8]) -> VideoFrame:
         if picture.ndim == 2:
@@ -173,11 +223,15 @@ class VideoEncoder:
             return
         try:
             with writing(self.path, av.FFmpegError):
-                self._container.mux(self._stream.encode(None))
+                self._mux(self._stream.encode(None))
+                self._mux_last()
                 if self._audio is not None:
                     self._audio.finish()
                 container, self._container = self._container, None
+                width, height = self._stream.width, self._stream.height
                 container.close()
+                if self._shaped:
+                    write_display_size(self._staged.place, width, height, self._aspect)
         except BaseException:
             self.abort()
             raise
@@ -212,12 +266,3 @@ def _timescale(time_base: Fraction) -> int:
     """Units a second in which times in `time_base` and in milliseconds are whole; at most what a file can hold."""
     scale = math.lcm(time_base.denominator, 1000)
     return scale if scale < 2**31 else min(time_base.denominator, 2**31 - 1)
-
-
-def _aspect(source: Path, info: VideoInfo) -> Fraction:
-    """Width over height of the source's pixels after rotation; 1 for nearly all videos."""
-    with open_container(source) as container:
-        ratio = video_stream(container, source).sample_aspect_ratio
-    if not ratio:
-        return Fraction(1)
-    return 1 / ratio if info.rotation in (90, 270) else ratio

@@ -10,12 +10,12 @@ from vsalient.errors import InputError
 from vsalient.media.images import (
     ANIMATION_SUFFIXES,
     DEFAULT_RATE,
-    IMAGE_SUFFIXES,
     FrameFolder,
     ImageSource,
     list_images,
     natural_key,
 )
+from vsalient.media.picture import IMAGE_SUFFIXES, is_still
 from vsalient.media.source import Source
 from vsalient.media.video import VideoSource
 
@@ -51,7 +51,7 @@ def open_source(
     path = Path(path)
     if path.is_dir():
         return FrameFolder(path, rate=rate or DEFAULT_RATE, start=start, end=end)
-    if path.suffix.lower() in IMAGE_SUFFIXES | ANIMATION_SUFFIXES:
+    if path.suffix.lower() in IMAGE_SUFFIXES | ANIMATION_SUFFIXES or is_still(path):
         return ImageSource(path, start=start, end=end)
     return VideoSource(path, start=start, end=end)
 

@@ -8,57 +8,27 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from PIL import Image, ImageOps, ImageSequence, UnidentifiedImageError
+from PIL import Image, ImageSequence
 
-from vsalient.errors import DecodeError, InputError, OptionError
+from vsalient.errors import DecodeError, InputError, MissingDependencyError, OptionError
+from vsalient.media.picture import FILM_SUFFIXES, IMAGE_SUFFIXES, PICTURE_ERRORS, open_picture, read_picture, to_rgb
 from vsalient.media.source import Source, check_range, empty_range
 from vsalient.types import Frame, Pixels, VideoInfo
 
 log = logging.getLogger(__name__)
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"})
-"""Files that make a frame folder."""
-ANIMATION_SUFFIXES = frozenset({".gif", ".apng", ".webp", ".png"})
+ANIMATION_SUFFIXES = frozenset({".gif", ".apng", ".webp", ".png", ".avif", ".avifs"})
 """Files that Pillow may find several pictures in."""
 DEFAULT_RATE = Fraction(25)
 """Frames a second of a folder of frames, which has no clock of its own."""
 
-_EXIF_ORIENTATION = 0x0112
 _MILLISECOND = Fraction(1, 1000)
-_PILLOW_ERRORS = (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError, EOFError)
 
 
 def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
     """Sort key in which frame 2 comes before frame 10; ties between 02 and 2 go by the text."""
     parts = re.split(r"(\d+)", path.name)
     return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p)
-
-
-def to_rgb(image: Image.Image) -> Pixels:
-    """A Pillow image as upright (H, W, 3) uint8: EXIF orientation applied, 16 bits scaled to 8, alpha over black.
-
-    Raises:
-        DecodeError: a kind of picture with no defined brightness, such as floating point.
-    """
-    if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
-        image = ImageOps.exif_transpose(image)
-    if image.mode == "F":
-        raise DecodeError("it holds floating-point values; save it as 8 or 16 bits")
-    if image.mode.startswith("I"):
-        deep = np.asarray(image).astype(np.int64)
-        gray = (np.clip(deep, 0, 65535) >> 8).astype(np.uint8)
-        return np.repeat(gray[:, :, None], 3, axis=2)
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
-        image = Image.alpha_composite(black, image)
-    return np.array(image.convert("RGB"), np.uint8)
-
-
-def _read(path: Path) -> Pixels:
-    with Image.open(path) as image:
-        return to_rgb(image)
 
 
 class FrameFolder(Source):
@@ -96,9 +66,12 @@ class FrameFolder(Source):
         ]
         if not numbered:
             raise empty_range(path, start, end, duration)
-        first = next((pixels for _, file in numbered if (pixels := self._try(file)) is not None), None)
-        if first is None:
+        read = ((file, self._try(file)) for _, file in numbered)
+        found = next(((file, pixels) for file, pixels in read if pixels is not None), None)
+        if found is None:
             raise DecodeError(f"{path}: not one picture could be read; the files are damaged.")
+        first = found[1]
+        self._first: tuple[Path, Pixels] | None = found  # not to be read twice
         self._path, self._files, self._size = path, numbered, first.shape
         # a.png beside a.jpg: their maps must not take each other's name.
         self._in_full = len({file.stem for file in files}) < len(files)
@@ -121,7 +94,7 @@ class FrameFolder(Source):
 
     def __iter__(self) -> Iterator[Frame]:
         for number, file in self._rest:
-            pixels = self._try(file)
+            pixels = self._known(file)
             corrupt = pixels is None
             if pixels is None:
                 self.corrupt_frames += 1
@@ -134,7 +107,17 @@ class FrameFolder(Source):
                 )
             self._stand_in = pixels
             name = file.name if self._in_full else file.stem
-            yield Frame(pixels, next(self._indices), number, self._time_base, corrupt=corrupt, name=name)
+            yield Frame(pixels, next(self._indices), number, self._time_base, corrupt=corrupt, name=name, duration=1)
+
+    def _known(self, file: Path) -> Pixels | None:
+        """A picture's pixels; what was in vain until the first good one was found is not tried again."""
+        if self._first is None:
+            return self._try(file)
+        known, pixels = self._first
+        if file != known:
+            return None
+        self._first = None
+        return pixels
 
     def close(self) -> None:
         """Let go of the files."""
@@ -143,14 +126,16 @@ class FrameFolder(Source):
     @staticmethod
     def _try(file: Path) -> Pixels | None:
         try:
-            return _read(file)
-        except (*_PILLOW_ERRORS, DecodeError) as error:
+            return read_picture(file)
+        except MissingDependencyError:
+            raise
+        except (*PICTURE_ERRORS, DecodeError) as error:
             log.warning("%s cannot be read (%s).", file, error)
             return None
 
 
 class ImageSource(Source):
-    """One picture file: a still as a single frame, an animation with its own times in milliseconds.
+    """One picture file: a still as a single frame, an animation (of Pillow's) with its own times in milliseconds.
 
     Raises:
         InputError: no such file, or no frame in the range.
@@ -164,11 +149,11 @@ class ImageSource(Source):
         self._path, self._start, self._end = path, start, end
         self.corrupt_frames = 0
         self._image = _open_image(path)
-        self._count = count = getattr(self._image, "n_frames", 1)
         try:
+            self._count = count = getattr(self._image, "n_frames", 1)
             frames = self._deliver()
             first = next(frames, None)
-        except (*_PILLOW_ERRORS, DecodeError) as error:
+        except (*PICTURE_ERRORS, DecodeError) as error:
             self.close()
             raise DecodeError(f"{path} cannot be read ({error}).") from None
         if first is None:
@@ -190,7 +175,7 @@ class ImageSource(Source):
     def __iter__(self) -> Iterator[Frame]:
         try:
             yield from self._frames
-        except _PILLOW_ERRORS as error:
+        except PICTURE_ERRORS as error:
             self.cut_short = True
             log.warning("%s ends early (%s). What is there was read.", self._path, error)
 
@@ -207,14 +192,19 @@ class ImageSource(Source):
             if self._end is not None and seconds >= self._end:
                 return
             if self._start is None or seconds >= self._start:
-                yield Frame(to_rgb(image), next(indices), pts, _MILLISECOND, name=name)
+                # Looked up after the pixels: some formats say how long a picture stands only with them.
+                pixels = to_rgb(image)
+                stands = _milliseconds(image) if self._count > 1 else None
+                yield Frame(pixels, next(indices), pts, _MILLISECOND, name=name, duration=stands)
             pts += _milliseconds(image)
 
 
 def _open_image(path: Path) -> Image.Image:
     try:
-        return Image.open(path)
-    except _PILLOW_ERRORS:
+        if path.suffix.lower() in FILM_SUFFIXES:
+            return Image.fromarray(read_picture(path))
+        return open_picture(path)
+    except PICTURE_ERRORS:
         reason = "it is empty" if path.is_file() and path.stat().st_size == 0 else "its content is not a picture"
         raise DecodeError(f"{path} cannot be read as a picture: {reason}.") from None
 

@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 # Seconds before `start` to seek to, in turn: some indexes lead to a key frame past the time asked for.
 _SEEK_BACK = (0, 10)
 
+_WIDEST = 20  # width over height of a pixel: beyond, the file is not believed
+
 
 class VideoSource(Source):
     """Frames of a video file, decoded in several threads, in presentation order.
@@ -137,14 +139,12 @@ class VideoSource(Source):
             for lost, stood in waiting:
                 yield Frame(pixels, next(indices), lost, self._time_base, corrupt=True, duration=stood)
             waiting.clear()
-            yield Frame(
-                pixels, next(indices), pts, self._time_base, corrupt=picture.corrupt, duration=duration
-            )
+            yield Frame(pixels, next(indices), pts, self._time_base, corrupt=picture.corrupt, duration=duration)
 
     def _last_duration(self, picture: Picture) -> int:
         """How long the last picture stands: to the end of its track, which it says itself where the track does not."""
         assert self._container is not None
-        end = max(self._decoder.reach, own_end(self._container, self._decoder.stream) or 0)
+        end = max(self._reach, own_end(self._container, self._decoder.stream) or 0)
         left = round(end / self._time_base) - picture.pts
         self.cut_short = self._end is None and self._is_cut_short()
         if left <= 0 or self.cut_short:
@@ -154,14 +154,19 @@ class VideoSource(Source):
     def _is_cut_short(self) -> bool:
         assert self._container is not None
         decoder = self._decoder
-        return decoder.failed or is_cut_short(
+        return decoder.demuxer.failed or is_cut_short(
             self._path,
             self._container,
             decoder.stream,
-            reach=decoder.reach,
-            furthest=decoder.furthest,
+            reach=self._reach,
+            furthest=decoder.demuxer.furthest,
             step=decoder.step * self._time_base,
         )
+
+    @property
+    def _reach(self) -> Fraction:
+        """Seconds on the file's clock at which the last of the pictures ends that were found."""
+        return self._decoder.demuxer.ends.get(self._decoder.stream.index, Fraction(0))
 
     def _describe(self, frame: VideoFrame) -> VideoInfo:
         container, stream = self._container, self._decoder.stream
@@ -169,6 +174,8 @@ class VideoSource(Source):
         matrix = display_matrix(frame)
         width, height = frame.width, frame.height
         aspect = stream.sample_aspect_ratio or Fraction(1)
+        if not 1 / _WIDEST <= aspect <= _WIDEST:
+            aspect = Fraction(1)
         if is_transposed(matrix):
             width, height, aspect = height, width, 1 / aspect
         return VideoInfo(

@@ -68,7 +68,7 @@ def own_end(container: InputContainer, stream: VideoStream) -> Fraction | None:
 
 
 def _clock_time(text: str) -> Fraction | None:
-    """"00:00:01.500000000" as seconds."""
+    """Seconds of a text such as 00:00:01.500000000."""
     try:
         hours, minutes, seconds = text.split(":")
         return int(hours) * 3600 + int(minutes) * 60 + Fraction(seconds)

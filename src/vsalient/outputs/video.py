@@ -7,7 +7,9 @@ from vsalient.outputs.painters import Heat, Painter, Tint, black_and_white, cut_
 from vsalient.outputs.sink import Opening, Output
 from vsalient.types import Result
 
-_H264 = Encoding("libx264", "yuv420p", {"preset": "veryfast", "crf": "18"})
+# Without B-frames, since MP4 counts durations in the order of decoding: only so does a film of uneven times end at the
+# same moment for every reader.
+_H264 = Encoding("libx264", "yuv420p", {"preset": "veryfast", "crf": "18", "bf": "0"})
 _H264_LEVELS = Encoding("libx264", "gray", {"preset": "ultrafast", "qp": "4"})
 LEVELS = {".mp4": _H264_LEVELS, ".mov": _H264_LEVELS, ".mkv": Encoding("ffv1", "gray")}
 """For maps: in .mkv lossless, else levels come back within 2 of 255."""
@@ -57,7 +59,7 @@ class VideoOutput(Output):
         """Paint and encode one frame."""
         frame = result.frame
         assert result.saliency.shape == frame.pixels.shape[:2], f"{result.saliency.shape} for {frame.pixels.shape}"
-        self._encoder.write(self._paint(result), frame.pts, frame.time_base)
+        self._encoder.write(self._paint(result), frame.pts, frame.time_base, frame.duration)
 
     def finish(self) -> None:
         """Encode what was held back, and write the index."""
