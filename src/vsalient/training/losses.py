@@ -60,7 +60,11 @@ def structure(logits: Tensor, target: Tensor) -> Tensor:
     flat_target = target.transpose(1, 2).flatten(0, 1)
     flat_logits = logits.transpose(1, 2).flatten(0, 1)
     window = min(31, target.shape[-2] // 4 // 2 * 2 + 1)
-    local = F.avg_pool2d(flat_target, window, stride=1, padding=window // 2, count_include_pad=False)
+    # Rows, then columns: the same mean as of the whole window, for a fifteenth of the work.
+    local = flat_target
+    for kernel in ((window, 1), (1, window)):
+        padding = (kernel[0] // 2, kernel[1] // 2)
+        local = F.avg_pool2d(local, kernel, stride=1, padding=padding, count_include_pad=False)
     weight = 1 + 5 * (local - flat_target).abs()
     entropy = F.binary_cross_entropy_with_logits(flat_logits, flat_target, reduction="none")
     entropy = (weight * entropy).sum(dim=(-2, -1)) / weight.sum(dim=(-2, -1))
