@@ -1,4 +1,4 @@
-"""Optical flow between two frames behind one interface, and the camera's part of it.
+"""Optical flow between two frames behind one interface.
 
 A flow field is (H, W, 2) float32: where a pixel of the first frame is found in the second, minus where it was, in
 pixels of the frame, x first. Frames are RGB uint8.
@@ -16,12 +16,19 @@ from vsalient.types import Pixels
 Flow = NDArray[np.float32]
 """(H, W, 2) displacement in pixels, x then y."""
 
-Preset = Literal["ultrafast", "fast", "medium"]
+Grey = NDArray[np.uint8]
+"""(h, w) uint8: a frame as `DisFlow` looks at it."""
+
+Preset = Literal["ultrafast", "fast", "light", "medium"]
 PRESETS: dict[Preset, int] = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
+    "light": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
     "medium": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
 }
+_LIGHT = 5, 4
+"""Gradient steps a patch, and patch stride, of "light". OpenCV's medium has 25 and 3: twice the time, and its longer
+search drifts off where there is little texture (docs/priors.md has the measurement)."""
 _SMALLEST = 32  # DIS needs a few of its 8-pixel patches on each side
 
 
@@ -39,7 +46,8 @@ class DisFlow:
     Keeps working memory between calls: one instance a thread.
 
     Args:
-        preset: how far it searches and whether it refines; "medium" is the best and the slowest.
+        preset: how far it searches and whether it refines; "medium" is the slowest and the most exact to a fraction of
+            a pixel, "light" is its variational refinement behind a shorter search, for maps of what moves.
         longest: frames are reduced to this longest side first, and the flow is enlarged again; 0 keeps their size.
 
     Raises:
@@ -53,6 +61,10 @@ class DisFlow:
             raise OptionError(f"longest side {longest} is too small for optical flow; use 0 or at least {_SMALLEST}")
         self.longest = longest
         self._search: Any = cv2.DISOpticalFlow.create(PRESETS[preset])
+        if preset == "light":
+            steps, stride = _LIGHT
+            self._search.setGradientDescentIterations(steps)
+            self._search.setPatchStride(stride)
 
     def __call__(self, first: Pixels, second: Pixels) -> Flow:
         """Two (H, W, 3) uint8 RGB frames → the flow from the first to the second, (H, W, 2).
@@ -73,18 +85,21 @@ class DisFlow:
                 f"optical flow needs frames of one size, got {first.shape[1]}x{first.shape[0]} "
                 f"and {second.shape[1]}x{second.shape[0]}"
             )
-        height, width = first.shape[:2]
+        return self.between(self.grey(first), self.grey(second))
+
+    def grey(self, pixels: Pixels) -> Grey:
+        """(H, W, 3) uint8 RGB → the reduced grey picture that flow is measured on: worth keeping for the next pair."""
+        height, width = pixels.shape[:2]
         scale = min(1.0, self.longest / max(height, width)) if self.longest else 1.0
         size = (max(_SMALLEST, round(width * scale)), max(_SMALLEST, round(height * scale)))
-        flow: Flow = self._search.calc(_grey(first, size), _grey(second, size), None)
+        grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        smaller = size[0] * size[1] < grey.size
+        return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
+
+    def between(self, first: Grey, second: Grey) -> Flow:
+        """Two pictures that `grey` made of frames of one size → the flow between them, (h, w, 2), in their pixels."""
+        flow: Flow = self._search.calc(first, second, None)
         return flow
-
-
-def _grey(pixels: Pixels, size: tuple[int, int]) -> NDArray[np.uint8]:
-    """(H, W, 3) → grey (h, w) at `size` = (w, h)."""
-    grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
-    smaller = size[0] * size[1] < grey.size
-    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
 
 
 def resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
@@ -95,64 +110,3 @@ def resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
     smaller = size[0] * size[1] < height * width
     resized = cv2.resize(flow, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
     return np.asarray(resized * np.array([size[1] / width, size[0] / height], np.float32))
-
-
-def camera_flow(flow: Flow, *, samples: int = 4000, rounds: int = 12) -> Flow:
-    """The part of a flow field that the camera makes: the planar motion that most of the frame follows.
-
-    An 8-parameter model (a plane seen by a moving, turning or zooming camera; Bergen et al., ECCV 1992) is fitted by
-    iteratively reweighted least squares with Geman-McClure weights. It begins with the frame's border, where objects
-    are rarer than in its middle, and its tolerance shrinks from the flow's own spread to the residuals' noise.
-    Deterministic.
-
-    Args:
-        flow: (H, W, 2).
-        samples: about how many positions are looked at.
-        rounds: reweightings.
-
-    Returns:
-        (H, W, 2): the model's motion at every pixel.
-    """
-    height, width = flow.shape[:2]
-    stride = max(1, round((height * width / samples) ** 0.5))
-    half = stride // 2
-    y, x = np.mgrid[half:height:stride, half:width:stride]
-    seen = flow[y, x].reshape(-1, 2).astype(np.float64)
-    design = _design(x.ravel(), y.ravel(), width, height)  # N 2 8
-    border = np.minimum.reduce([x / width, 1 - x / width, y / height, 1 - y / height]).ravel()
-    weights = np.where(border < 0.15, 1.0, 0.1)
-    # Half a pixel at 480p: what dense flow cannot tell apart from noise anyway.
-    finest = max(height, width) / 1700
-    spread = 0.0
-    parameters = np.zeros(8)
-    rows, targets = design.reshape(-1, 8), seen.reshape(-1)
-    for number in range(rounds):
-        weighted = (rows * np.repeat(weights, 2)[:, None]).T
-        normal = weighted @ rows + 1e-9 * np.eye(8) * len(seen)
-        parameters = np.linalg.solve(normal, weighted @ targets)
-        residual = np.hypot(*(targets - rows @ parameters).reshape(-1, 2).T)
-        noise = 1.5 * float(np.median(residual))
-        spread = max(2 * noise, finest) if number == 0 else max(finest, min(spread * 0.8, 3 * noise))
-        weights = (spread**2 / (spread**2 + residual**2)) ** 2
-    # Everywhere: the same model, row and column apart, which a whole design matrix would make ten times slower.
-    u, v = _centred(np.arange(width)[None], np.arange(height)[:, None], width, height)
-    a, b = parameters[6] * u + parameters[7] * v, parameters
-    across, down = b[0] + b[1] * u + b[2] * v + a * u, b[3] + b[4] * u + b[5] * v + a * v
-    return np.stack([across, down], axis=2).astype(np.float32)
-
-
-def _centred(
-    x: NDArray[np.int64], y: NDArray[np.int64], width: int, height: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Positions less the frame's centre, the longer side from −1 to 1."""
-    scale = np.float64(2.0 / max(width, height))
-    return (x - width / 2) * scale, (y - height / 2) * scale
-
-
-def _design(x: NDArray[np.int64], y: NDArray[np.int64], width: int, height: int) -> NDArray[np.float64]:
-    """The model's terms at positions x, y: (N, 2, 8), coordinates centred and of the order of one."""
-    u, v = _centred(x, y, width, height)
-    one, zero = np.ones_like(u), np.zeros_like(u)
-    across = np.stack([one, u, v, zero, zero, zero, u * u, u * v], axis=1)
-    down = np.stack([zero, zero, zero, one, u, v, u * v, v * v], axis=1)
-    return np.stack([across, down], axis=1)

@@ -11,8 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vsalient.priors.camera import camera_flow
 from vsalient.priors.classifier import SuperpixelClassifier
-from vsalient.priors.flow import Flow, camera_flow, resize_flow
+from vsalient.priors.flow import Flow, resize_flow
 from vsalient.priors.superpixels import (
     Labels,
     border_shares,

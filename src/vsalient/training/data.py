@@ -1,7 +1,6 @@
 """Training clips: sampled from stills and videos, augmented, endless, and the same for the same seed."""
 
 from collections.abc import Iterator
-from fractions import Fraction
 from typing import NamedTuple
 
 import cv2
@@ -15,7 +14,6 @@ from vsalient.errors import DataError
 from vsalient.training import augment, overlays, synthesis, unreliable
 from vsalient.training.recipe import ClipRecipe
 from vsalient.training.sources import Mixture
-from vsalient.types import Frame
 
 
 class Sample(NamedTuple):
@@ -240,16 +238,11 @@ def clip_priors(frames: NDArray[np.uint8], names: tuple[str, ...], *, apart: boo
         return {}
     if apart:
         return {name: torch.zeros(1, *frames.shape[:3]) for name in names}
-    from vsalient.priors import prior_stream
+    from vsalient.priors import clip_maps
 
-    stream = prior_stream(names)
-    found = []
-    for index, pixels in enumerate(frames):
-        found += stream.push(Frame(np.ascontiguousarray(pixels), index, index, Fraction(1, 25)))
-    found += stream.finish()
     size = frames.shape[2], frames.shape[1]
-    whole = {name: [_enlarged(maps[name], size) for _, maps in found] for name in names}
-    return {name: torch.from_numpy(np.stack(maps))[None].float() for name, maps in whole.items()}
+    found = {name: [_enlarged(one, size) for one in maps] for name, maps in clip_maps(frames, names).items()}
+    return {name: torch.from_numpy(np.stack(maps))[None].float() for name, maps in found.items()}
 
 
 def _enlarged(prior: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
