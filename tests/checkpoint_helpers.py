@@ -20,6 +20,19 @@ BASE = {
 }
 
 
+FOREIGN = {"old.kernel": "head.weight", "old.offset": "head.bias"}
+
+
+def convert_checkpoint(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Own names for a published checkpoint's."""
+    from vsalient.errors import CheckpointError
+
+    unknown = [key for key in raw if key not in FOREIGN]
+    if unknown:
+        raise CheckpointError(f"unknown keys: {', '.join(unknown)}")
+    return {FOREIGN[key]: tensor for key, tensor in raw.items()}
+
+
 class Tiny(nn.Module):
     """Ten parameters."""
 
@@ -31,18 +44,8 @@ class Tiny(nn.Module):
     def forward(self, clip: Tensor) -> Tensor:
         return torch.as_tensor(self.head(clip))
 
-
-FOREIGN = {"old.kernel": "head.weight", "old.offset": "head.bias"}
-
-
-def convert_checkpoint(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """As an architecture's module has it."""
-    from vsalient.errors import CheckpointError
-
-    unknown = [key for key in raw if key not in FOREIGN]
-    if unknown:
-        raise CheckpointError(f"unknown keys: {', '.join(unknown)}")
-    return {FOREIGN[key]: tensor for key, tensor in raw.items()}
+    def convert_checkpoint(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return convert_checkpoint(raw)
 
 
 def state(seed: int = 0) -> dict[str, Tensor]:

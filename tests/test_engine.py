@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from golden import make_seg3dc as tiny
 from vsalient import devices
 from vsalient.devices import available_devices, cpu_bfloat16, resolve_device, self_check
-from vsalient.engine import Engine, fold_batch_norms
+from vsalient.engine import Engine, fold_batch_norms, trust
 from vsalient.errors import DeviceError, OptionError
 
 CPU = torch.device("cpu")
@@ -111,7 +111,7 @@ def test_constants_stay_float32_in_a_reduced_dtype() -> None:
 
 def test_same_pixels_are_not_computed_twice() -> None:
     network, frames = Plain(), video(2)
-    runner = Engine(network, device="cpu")
+    runner = Engine(network, device="cpu", dtype="float32")
     first = runner.run(frames, (0, 1))
     first_copy = first.copy()
     first[:] = -1  # the caller's to change
@@ -350,7 +350,7 @@ def test_cpu_flags(monkeypatch: pytest.MonkeyPatch, cpuinfo: str, expected: str 
 def test_auto_takes_float32_without_the_instructions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "cpu_bfloat16", lambda: None)
     runner = Engine(Plain(), device="cpu")
-    assert runner.dtype == torch.float32
+    assert runner.dtype == "float32"
     assert "float32: this CPU has neither AVX512-BF16 nor AMX" in runner.description
     assert "slow on this CPU" in Engine(Plain(), device="cpu", dtype="bfloat16").description
 
@@ -358,12 +358,14 @@ def test_auto_takes_float32_without_the_instructions(monkeypatch: pytest.MonkeyP
 def test_auto_takes_bfloat16_only_after_the_self_check(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "cpu_bfloat16", lambda: "AMX")
     runner = Engine(Plain(), device="cpu")
-    assert runner.dtype == torch.bfloat16
+    assert runner.dtype == "bfloat16"
     assert "bfloat16: AMX, self-check passed (error 0." in runner.description
-    monkeypatch.setattr(devices, "self_check", lambda device, dtype: 0.31)
+    monkeypatch.setitem(trust.TOLERANCES, torch.bfloat16, 0.0)
     runner = Engine(Plain(), device="cpu")
-    assert runner.dtype == torch.float32
-    assert "float32: bfloat16 failed its self-check (error 31.0%)" in runner.description
+    assert runner.dtype == "float32"
+    assert "float32: in place of bfloat16; cpu fails the self-check in bfloat16 (a probability is off by 0." in (
+        runner.description
+    )
     with pytest.raises(DeviceError, match="fails the self-check in bfloat16"):
         Engine(Plain(), device="cpu", dtype="bfloat16")
 

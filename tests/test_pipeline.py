@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from vsalient.checkpoints import WeightsEntry
+from vsalient.checkpoints import WeightsEntry, registry
 from vsalient.clips import TAILS, plan_clips
 from vsalient.errors import InputError, OptionError, OutputError
 from vsalient.figures import Report
@@ -280,7 +280,8 @@ def entry(architecture: str = "seg3dc", tail: str = "shift", clip_length: int = 
 
 
 def test_the_paper_protocol_of_3dc_seg_is_the_official_one() -> None:
-    procedure = plan_procedure(entry(), protocol="paper")
+    official = registry()["3dc-seg"]
+    procedure = plan_procedure(official, protocol="paper")
     assert procedure == Procedure(
         clip_length=8,
         overlap=3,
@@ -291,7 +292,7 @@ def test_the_paper_protocol_of_3dc_seg_is_the_official_one() -> None:
         interpolation="nearest",
         threshold="fixed:0.5",
     )
-    assert plan_procedure(entry(), protocol="paper", overlap=7).overlap == 7
+    assert plan_procedure(official, protocol="paper", overlap=7).overlap == 7
     assert plan_procedure(entry()).tail == "shift"
 
 

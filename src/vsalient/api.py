@@ -20,7 +20,10 @@ from vsalient.segment.thresholds import parse_frame_threshold
 from vsalient.types import Frame, Pixels, Result
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from vsalient.engine import Engine
+    from vsalient.models.network import Network
 
 DEFAULT_MODEL = "3dc-lite"
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
@@ -61,7 +64,7 @@ class Model:
     @property
     def device(self) -> str:
         """Where it runs: "cpu", "mps", "cuda" or "cuda:N"."""
-        return str(self._engine.device)
+        return self._engine.device
 
     def predict(
         self,
@@ -156,7 +159,7 @@ class _Busy:
 
 
 def load_model(
-    model: str | Path = DEFAULT_MODEL,
+    model: "str | Path | nn.Module | Network" = DEFAULT_MODEL,
     *,
     weights: str | Path | None = None,
     device: str = "auto",
@@ -169,7 +172,8 @@ def load_model(
     """Load a network with its weights onto a device.
 
     Args:
-        model: a name of `vsalient models list`, or a safetensors file that vsalient wrote.
+        model: a name of `vsalient models list`, a safetensors file that vsalient wrote, or a network of one's own: a
+            module, or its descriptor (docs/plugins.md), of which a copy is taken.
         weights: a file to load instead of the model's own weights.
         device: "auto" (CUDA, else MPS, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" is bfloat16 where that is fast and safe, else float32.
@@ -186,8 +190,8 @@ def load_model(
     from vsalient.engine import Engine
 
     network, entry = load_network(model, weights=weights, offline=offline, progress=progress)
-    priors: tuple[str, ...] = tuple(getattr(network, "priors", ()))
-    return Model(entry, Engine(network, device=device, dtype=dtype, exact=exact, flip=flip), priors)
+    engine = Engine(network, device=device, dtype=dtype, exact=exact, flip=flip, multiple=entry.multiple)
+    return Model(entry, engine, engine.priors)
 
 
 def predict(

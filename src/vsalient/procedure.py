@@ -14,16 +14,6 @@ from vsalient.transforms import Interpolation, Resample, check_geometry
 
 Protocol = Literal["default", "paper"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
-PAPER_TAILS: dict[str, Tail | None] = {
-    "seg3dc": "repeat-first",
-    "dsrfcn3d": None,
-    "conv3dnet": None,
-    "scnn": None,
-    "stan": None,
-}
-"""Architecture that has a paper -> the tail policy of its authors, None where the entry's own is theirs."""
-PAPER_THRESHOLDS = {"seg3dc": "fixed:0.5", "dsrfcn3d": "adaptive"}
-"""Architecture -> the threshold of its paper, where that names one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +56,8 @@ def plan_procedure(
 
     Args:
         entry: the model's registry entry.
-        protocol: "paper" is the procedure of the authors' code, to the letter where it is known (3DC-Seg:
-            Pillow's bilinear resizing, the official clip list, maps brought back by nearest neighbour, masks
-            at 0.5). "default" is ours.
+        protocol: "paper" is the procedure of the authors' code, to the letter where it is known; the entry's
+            `protocol` says how it differs from the entry's own settings. "default" is ours.
         clip_length: frames fed together; None for the entry's.
         overlap: frames that neighbouring clips share; None for the entry's, less where the clip is shorter.
         tail: what happens where frames run out; None for the protocol's.
@@ -80,26 +69,26 @@ def plan_procedure(
     if protocol not in PROTOCOLS:
         raise OptionError(f"protocol '{protocol}' is unknown: choose one of {', '.join(PROTOCOLS)}")
     paper = protocol == "paper"
-    if paper and entry.architecture not in PAPER_TAILS:
+    if paper and not entry.protocol:
         raise OptionError(f"model '{entry.name}' follows no paper: leave out the protocol, or choose another model")
+    authors = entry.protocol if paper else {}
     entry_tail = cast(Tail, entry.tail)
     if tail is None:
-        tail = (PAPER_TAILS[entry.architecture] or entry_tail) if paper else entry_tail
+        tail = cast(Tail, authors.get("tail", entry_tail))
     if tail != entry_tail and (tail in PER_FRAME_TAILS or entry_tail in PER_FRAME_TAILS):
         allowed = f"only {entry_tail}" if entry_tail in PER_FRAME_TAILS else "shift, repeat-first or repeat-last"
         raise OptionError(f"tail policy '{tail}' does not fit model '{entry.name}': it takes {allowed}")
     length = entry.clip_length if clip_length is None else clip_length
     if overlap is None:
         overlap = length - 1 if tail in PER_FRAME_TAILS else max(0, min(entry.overlap, length - 1))
-    official = paper and entry.architecture == "seg3dc"
     return Procedure(
         clip_length=length,
         overlap=overlap,
         tail=tail,
         geometry=entry.geometry if resolution is None else resolution,
         multiple=entry.multiple,
-        resample="pillow" if official else "antialias",
-        interpolation="nearest" if official else "bilinear",
-        threshold=PAPER_THRESHOLDS.get(entry.architecture, "adaptive") if paper else "adaptive",
+        resample=cast(Resample, authors.get("resample", "antialias")),
+        interpolation=cast(Interpolation, authors.get("interpolation", "bilinear")),
+        threshold=authors.get("threshold", "adaptive"),
         postprocess=entry.postprocess,
     )

@@ -4,7 +4,6 @@ The one module here that knows `vsalient.models`, and only when it is called.
 """
 
 import datetime
-import importlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,20 +31,17 @@ def build_network(architecture: str, config: Mapping[str, Any]) -> "nn.Module":
     return build(architecture, **config)
 
 
-def convert(architecture: str, state: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
-    """Rename a foreign checkpoint's keys to the architecture's, by the table beside the architecture.
+def convert(network: "nn.Module", state: "Mapping[str, Tensor]") -> "dict[str, Tensor]":
+    """Rename a published checkpoint's keys to the network's, by the table beside its architecture.
 
-    That is `convert_checkpoint(state)` in the architecture's module. An architecture without it takes
-    its own keys only, and the state dict comes back as it is.
+    A network whose contract has no `convert_checkpoint` takes its own keys only: the state dict comes back as it is.
 
     Raises:
         CheckpointError: a key that the table does not know, or one that it needs and misses.
     """
-    from vsalient.models import ARCHITECTURES
+    from vsalient.models.network import describe
 
-    converter = None
-    if architecture in ARCHITECTURES:
-        converter = getattr(importlib.import_module(ARCHITECTURES[architecture][0]), "convert_checkpoint", None)
+    converter = describe(network).convert_checkpoint
     return dict(converter(state)) if converter is not None else dict(state)
 
 
@@ -75,7 +71,7 @@ def read_fitting(path: Path, entry: WeightsEntry, network: "nn.Module") -> "dict
     state = load_state_dict(path)
     if not ours and _is_foreign(state, network):
         try:
-            state = convert(entry.architecture, state)
+            state = convert(network, state)
         except CheckpointError as error:
             raise CheckpointError(f"{path}: {error}") from error
     require_fit(network, state, f"{path} does not fit '{entry.name}' ({entry.architecture})")

@@ -16,6 +16,13 @@ TAILS = ("shift", "repeat-first", "repeat-last", "centred", "causal")
 """The tail policies an entry may name; `vsalient.clips` explains them."""
 POSTPROCESSES = ("crf",)
 """What may follow the network, when its paper's inference has it."""
+PROTOCOL_FIELDS: dict[str, tuple[str, ...]] = {
+    "tail": TAILS,
+    "threshold": (),
+    "resample": ("antialias", "pillow"),
+    "interpolation": ("bilinear", "nearest"),
+}
+"""Field of an entry's `protocol` -> its values, () for any text; `vsalient.procedure.Procedure` explains them."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _GEOMETRY = re.compile(r"native|short:[1-9]\d*|(exact|area):[1-9]\d*x[1-9]\d*")
@@ -59,6 +66,8 @@ class WeightsEntry:
             (height x width).
         multiple: the network's sides are padded to multiples of this.
         postprocess: a step of the paper's inference after the network ("crf"), or None.
+        protocol: what the authors' own procedure does differently, of `PROTOCOL_FIELDS`; empty for a network that
+            follows no paper.
         source: where the file comes from; "file" is a file of the user's own.
         repo, revision, file: the Hub repository, its 40-digit commit and the file within; `file` is also the
             bundled file's name, the name of a download, or the path of a file of the user's own.
@@ -87,6 +96,7 @@ class WeightsEntry:
     tail: str = "shift"
     multiple: int = 1
     postprocess: str | None = None
+    protocol: Mapping[str, str] = field(default_factory=dict)
     repo: str | None = None
     revision: str | None = None
     file: str | None = None
@@ -172,6 +182,17 @@ def _config(value: object) -> dict[str, Any]:
     return value
 
 
+def _protocol(value: object) -> dict[str, str]:
+    if not isinstance(value, dict) or not value:
+        raise ValueError(f"must be a table with one or more of {', '.join(PROTOCOL_FIELDS)}")
+    for key, said in value.items():
+        if key not in PROTOCOL_FIELDS:
+            raise ValueError(f"has an unknown field '{key}'; known: {', '.join(PROTOCOL_FIELDS)}")
+        if not isinstance(said, str) or not said or (PROTOCOL_FIELDS[key] and said not in PROTOCOL_FIELDS[key]):
+            raise ValueError(f"{key} must be {' or '.join(PROTOCOL_FIELDS[key]) or 'a text'}, not {said!r}")
+    return value
+
+
 def _scores(value: object) -> tuple[Score, ...]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError("must be a list of tables with dataset, metric, value and by")
@@ -203,6 +224,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "tail": _one_of(TAILS),
     "multiple": _count(1),
     "postprocess": _one_of(POSTPROCESSES),
+    "protocol": _protocol,
     "repo": _matching(_REPO, "owner/name"),
     "revision": _matching(_REVISION, "the 40 hexadecimal digits of a commit (a branch can move)"),
     "file": _inner_path,

@@ -1,20 +1,24 @@
 """From a model's name or file to a network with its weights, ready to run."""
 
+import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsalient.checkpoints.adopting import build_network, read_fitting, require_architecture
 from vsalient.checkpoints.entries import WeightsEntry
+from vsalient.checkpoints.plugged import entry_of_network
 from vsalient.checkpoints.progress import Progress
 from vsalient.checkpoints.sources import find_entry, resolve
 
 if TYPE_CHECKING:
     from torch import nn
 
+    from vsalient.models.network import Network
+
 
 def load_network(
-    model: str | Path | WeightsEntry,
+    model: "str | Path | WeightsEntry | nn.Module | Network",
     *,
     weights: str | Path | None = None,
     offline: bool = False,
@@ -22,11 +26,12 @@ def load_network(
     endpoint: str | None = None,
     token: str | None = None,
     progress: Progress | None = None,
-) -> "tuple[nn.Module, WeightsEntry]":
+) -> "tuple[nn.Module | Network, WeightsEntry]":
     """Build the model's architecture, find its weights and load them strictly.
 
     Args:
-        model: a registry name, an entry, or a safetensors file that vsalient wrote (it says what it is).
+        model: a registry name, an installed plug-in's, an entry, a safetensors file that vsalient wrote (it says what
+            it is), or a network built in Python, of which a copy is taken.
         weights: a file to load instead of the entry's own weights.
         offline: as for `vsalient.checkpoints.resolve`, like all that follow.
         sha256: the hash to demand.
@@ -42,6 +47,8 @@ def load_network(
         FetchError: the weights cannot be fetched.
         CheckpointError: they cannot be read, or do not fit (says which keys).
     """
+    if not isinstance(model, str | Path | WeightsEntry):
+        return _handed_over(model, weights, sha256)
     entry = find_entry(model)
     if weights is not None:
         path = resolve(Path(weights).expanduser(), sha256=sha256)
@@ -63,3 +70,18 @@ def load_network(
     network = build_network(entry.architecture, entry.config)
     network.load_state_dict(read_fitting(path, entry, network), strict=True)
     return network.eval(), entry
+
+
+def _handed_over(
+    network: "nn.Module | Network", weights: str | Path | None, sha256: str | None
+) -> "tuple[nn.Module | Network, WeightsEntry]":
+    """A copy of a network built in Python, with the weights it has or those of a file."""
+    from vsalient.models.network import describe
+
+    entry, network = entry_of_network(network), copy.deepcopy(network)
+    module = describe(network).module
+    if weights is not None:
+        path = resolve(Path(weights).expanduser(), sha256=sha256)
+        module.load_state_dict(read_fitting(path, entry, module), strict=True)
+    module.eval()
+    return network, entry

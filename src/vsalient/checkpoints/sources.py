@@ -10,6 +10,7 @@ from vsalient.checkpoints import cache, hub
 from vsalient.checkpoints.adopting import adopt
 from vsalient.checkpoints.download import discard, download
 from vsalient.checkpoints.entries import WeightsEntry
+from vsalient.checkpoints.plugged import plugged_entry
 from vsalient.checkpoints.progress import Progress, Silent
 from vsalient.checkpoints.reading import entry_of_file
 from vsalient.checkpoints.registry import registry
@@ -42,16 +43,19 @@ class Verdict:
 
 
 def find_entry(model: str | Path | WeightsEntry) -> WeightsEntry:
-    """The entry for a registry name, or the one that a safetensors file of ours carries.
+    """The entry for a registry name or an installed plug-in's, or the one that a safetensors file of ours carries.
 
     Raises:
         WeightsError: an unknown name (with suggestions), a missing file, or one that does not say what it is.
+        OptionError: a plug-in cannot be imported.
     """
     if isinstance(model, WeightsEntry):
         return model
     path = _as_path(model)
     if path is None:
-        return registry()[str(model)]
+        known = registry()
+        plugged = plugged_entry(str(model)) if str(model) not in known else None
+        return plugged or known[str(model)]
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; give an existing file, or a name of `vsalient models list`")
     return replace(entry_of_file(path), file=str(path))

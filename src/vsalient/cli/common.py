@@ -92,7 +92,9 @@ def model_options(command: Command) -> Command:
     """--model, --weights, --device, --dtype, --exact, --flip, --offline."""
     return options(
         option("Model", "-m", "--model", default="3dc-lite", show_default=True, metavar="NAME|FILE",
-               help="A network by its name in `vsalient models list`, or a weights file that vsalient wrote."),
+               callback=allow_code,
+               help="A network by its name in `vsalient models list`, a weights file that vsalient wrote, or code of "
+                    "yours as package.module:Class with --weights."),
         option("Model", "--weights", type=click.Path(path_type=Path), metavar="FILE",
                help="Load this file instead of the model's own weights."),
         option("Model", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps",
@@ -107,6 +109,17 @@ def model_options(command: Command) -> Command:
         option("Model", "--offline", is_flag=True,
                help="Never ask the network: weights that are not on this machine are an error."),
     )(command)  # fmt: skip
+
+
+def allow_code(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Let `package.module:Class` be a model: what a person types is trusted, what a file or a request says is not."""
+    if value is not None:
+        from vsalient.models import plugins
+
+        if plugins.is_code(value) and not Path(value).exists():
+            sys.path.append(str(Path.cwd()))  # an installed script has its own folder there, not the user's
+            plugins.allow(value)
+    return value
 
 
 def clip_options(command: Command) -> Command:

@@ -93,14 +93,14 @@ def _devices(problems: list[str]) -> list[dict[str, Any]]:
     try:
         import torch
 
-        from vsalient.devices import available_devices, device_name, dtype_name, resolve_dtype
+        from vsalient.devices import auto_dtype, available_devices, device_name, dtype_name
     except ImportError as error:
         problems.append(f"PyTorch cannot be loaded: {error}")
         return []
     devices = []
     for name in available_devices():
         device = torch.device(name)
-        dtype, why = resolve_dtype("auto", device)
+        dtype, why = auto_dtype(device)
         found: dict[str, Any] = {"device": name, "name": device_name(device), "dtype": dtype_name(dtype), "why": why}
         if device.type == "cuda":
             found["memory_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsalient.cli.common import GroupedCommand, option, options
+from vsalient.cli.common import GroupedCommand, allow_code, option, options
 from vsalient.errors import OptionError, OutputError
 from vsalient.evaluation.presets import PRESETS
 from vsalient.files import write_whole
@@ -84,7 +84,8 @@ _rule_options = options(
 )  # fmt: skip
 
 _model_options = options(
-    option("Model", "--model", metavar="NAME|FILE", help="Run this network on --frames first and score its maps."),
+    option("Model", "--model", metavar="NAME|FILE", callback=allow_code,
+           help="Run this network on --frames first and score its maps."),
     option("Model", "--weights", type=click.Path(path_type=Path), metavar="FILE",
            help="Load this file instead of the model's own weights."),
     option("Model", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps",

@@ -1,13 +1,14 @@
 """The networks, one file a paper, and the table that builds them by name.
 
-A network is an `nn.Module` with `forward(clip: (B, 3, T, H, W) float in [0, 1]) -> logits` and
-`probability(logits) -> (B, T, H, W) float in [0, 1]`. Importing this package loads no torch.
+What a network is, `network.py` says; networks of other packages come by `plugins.py`. Importing this package loads no
+torch.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any
 
 from vsalient.errors import OptionError
+from vsalient.models import plugins
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,12 +30,34 @@ def build(architecture: str, **config: Any) -> "nn.Module":
     Raises:
         OptionError: the architecture is unknown, or does not take one of the arguments.
     """
-    if architecture not in ARCHITECTURES:
-        raise OptionError(f"unknown architecture '{architecture}'; known: {', '.join(ARCHITECTURES)}")
-    module, name = ARCHITECTURES[architecture]
-    constructor = getattr(importlib.import_module(module), name)
+    constructor = find(architecture)
     try:
-        network: nn.Module = constructor(**config)
+        network = constructor(**config)
     except TypeError as error:
         raise OptionError(f"architecture '{architecture}' cannot be built with {config}: {error}") from error
     return network
+
+
+def find(architecture: str) -> plugins.Constructor:
+    """What builds an architecture: one of this package's classes, else a plug-in's.
+
+    Raises:
+        OptionError: it is unknown, or a plug-in's import fails.
+    """
+    if architecture in ARCHITECTURES:
+        module, name = ARCHITECTURES[architecture]
+        found: plugins.Constructor = getattr(importlib.import_module(module), name)
+        return found
+    plugin = plugins.constructor(architecture)
+    if plugin is not None:
+        return plugin
+    known = ", ".join([*ARCHITECTURES, *plugins.installed()])
+    hint = "; code is named on the command line only (--model module:Class)" if plugins.is_code(architecture) else ""
+    raise OptionError(f"unknown architecture '{architecture}'; known: {known}{hint}")
+
+
+def __getattr__(name: str) -> Any:
+    # The contract's names stand here for authors of networks; network.py brings torch, so it comes when asked for.
+    if name in ("Network", "Running", "describe"):
+        return getattr(importlib.import_module("vsalient.models.network"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

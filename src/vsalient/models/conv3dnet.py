@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from vsalient.errors import OptionError
 from vsalient.models.channels import Normalise, scaled
+from vsalient.models.network import Network
 
 ENCODER_GROUPS = ((64, 2), (128, 2), (256, 2), (512, 3), (512, 3))
 """Channels and convolutions of each group, finest first."""
@@ -133,6 +134,18 @@ class Conv3DNet(nn.Module):
                 "pixels: use its own clip length and geometry"
             )
         return self.expand(*self.contract(clip))
+
+    def describe(self) -> Network:
+        """The network's contract, see `vsalient.models.network`."""
+        return Network(
+            module=self,
+            forward=self,
+            probability=self.probability,
+            training_outputs=self.training_outputs,
+            maps="middle",
+            shortest=FRAMES,
+            encoder=self.encoder,
+        )
 
     def training_outputs(self, clip: Tensor) -> tuple[Tensor, ...]:
         """The one output (B, 1, 1, H, W), for the middle frame's ground truth under the squared error of Eq.

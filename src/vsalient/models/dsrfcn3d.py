@@ -23,6 +23,7 @@ from torch.nn import functional as F
 
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.models.channels import Normalise, scaled
+from vsalient.models.network import Network
 from vsalient.models.partial import load_part
 
 ENCODER_CHANNELS = (64, 128, 256, 512, 512)
@@ -226,6 +227,18 @@ class DSRFCN3D(nn.Module):
         """
         self._check(clip)
         return self.decode(self.encoder(clip))[0]
+
+    def describe(self) -> Network:
+        """The network's contract, see `vsalient.models.network`."""
+        return Network(
+            module=self,
+            forward=self,
+            probability=self.probability,
+            training_outputs=self.training_outputs,
+            shortest=4 if self.temporal else 1,
+            encoder=self.encoder,
+            load_encoder=self.load_encoder,
+        )
 
     def training_outputs(self, clip: Tensor) -> tuple[Tensor, ...]:
         """Logits for Eq. 1, each (B, 1, T, H, W): predictor, then the four deconvolutions, coarsest first.

@@ -27,6 +27,7 @@ from vsalient.models.lite_blocks import (
 )
 from vsalient.models.lite_encoder import EfficientNetLite, convert_encoder
 from vsalient.models.lite_motion import MotionCue, ResidualCue
+from vsalient.models.network import Network
 
 RESIDUAL_PRIORS = ("residual", "residual_speed")
 """What `Lite3DC` takes beside the frames by default: motion against the camera, relative to the fastest part and in
@@ -94,6 +95,20 @@ class Lite3DC(nn.Module):
             self.matched8, self.matched16, self.matched32 = (
                 nn.Conv3d(motion, c, 1) if motion else None for c in targets[1:]
             )
+
+    def describe(self) -> Network:
+        """The network's contract, see `vsalient.models.network`."""
+        return Network(
+            module=self,
+            forward=self,
+            probability=self.probability,
+            training_outputs=self.training_outputs,
+            priors=self.priors,
+            encode=self.encode,
+            decode=self.decode,
+            encoder=self.encoder,
+            load_encoder=self.load_encoder,
+        )
 
     def encode(self, frames: Tensor, **priors: Tensor) -> tuple[Tensor, ...]:
         """All that depends on one frame only.

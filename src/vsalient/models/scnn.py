@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vsalient.errors import OptionError
+from vsalient.models.network import Network
 from vsalient.models.partial import load_part
 from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time, unfold_time
 
@@ -114,6 +115,17 @@ class SCNN(nn.Module):
             OptionError: the prior that the network needs was not given.
         """
         return self._both(clip, motion if motion is not None else flow)[-1]
+
+    def describe(self) -> Network:
+        """The network's contract, see `vsalient.models.network`."""
+        return Network(
+            module=self,
+            forward=self,
+            probability=self.probability,
+            training_outputs=self.training_outputs,
+            priors=self.priors,
+            load_encoder=self.load_encoder,
+        )
 
     def training_outputs(
         self, clip: Tensor, motion: Tensor | None = None, flow: Tensor | None = None

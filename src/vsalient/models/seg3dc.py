@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vsalient.errors import CheckpointError
+from vsalient.models.network import Network
 from vsalient.models.seg3dc_decoder import BridgeName, Decoder, RefinementName
 from vsalient.models.seg3dc_encoder import Encoder
 
@@ -53,6 +54,17 @@ class Seg3DC(nn.Module):
         """
         logits: Tensor = self.decoder(*self.encoder(clip))
         return logits
+
+    def describe(self) -> Network:
+        """The network's contract, see `vsalient.models.network`."""
+        return Network(
+            module=self,
+            forward=self,
+            probability=self.probability,
+            training_outputs=self.training_outputs,
+            encoder=self.encoder,
+            convert_checkpoint=lambda raw: convert_checkpoint(raw, self),
+        )
 
     def training_outputs(self, clip: Tensor) -> tuple[Tensor, ...]:
         """The one output (B, 1, T, H, W) for a binary cross-entropy: the object's logit less the background's.

@@ -26,6 +26,7 @@ from torch.nn import functional as F
 
 from vsalient.errors import OptionError
 from vsalient.models.channels import scaled
+from vsalient.models.network import Network
 from vsalient.models.partial import load_part
 from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time
 
@@ -255,6 +256,21 @@ class STAN(nn.Module):
             raise OptionError(f"stan got frames of {w}x{h}; it needs multiples of 8 pixels: use its own geometry")
         features = self.encode(fold_time(clip), None if motion is None else fold_time(motion))
         return self.decode([f.view(len(clip), -1, *f.shape[1:]) for f in features])
+
+    def describe(self) -> Network:
+        """The network's contract, see `vsalient.models.network`."""
+        return Network(
+            module=self,
+            forward=self,
+            probability=self.probability,
+            training_outputs=self.training_outputs,
+            priors=self.priors,
+            maps="last",
+            shortest=self.frames,
+            encode=self.encode,
+            decode=self.decode,
+            load_encoder=self.load_encoder,
+        )
 
     def training_outputs(self, clip: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
         """The one output (B, 1, 1, H, W): the last frame's logits, for the binary cross-entropy of Eq. 6."""

@@ -13,13 +13,14 @@ from vsalient import checkpoints, models
 from vsalient.checkpoints import Score, WeightsEntry, entry_toml, load_state_dict, require_fit, save_checkpoint
 from vsalient.checkpoints.entries import parse_entry
 from vsalient.errors import CheckpointError, OptionError, OutputError
+from vsalient.models.network import describe
 from vsalient.training.card import model_card
 from vsalient.training.recipe import Recipe, to_dict
 from vsalient.training.runs import Run
 
 StoredType = Literal["float16", "bfloat16", "float32"]
 WEIGHTS_FILE, ENTRY_FILE, CARD_FILE = "model.safetensors", "entry.toml", "README.md"
-_INFERENCE = ("geometry", "multiple", "tail", "postprocess", "clip_length", "overlap", "paper")
+_INFERENCE = ("geometry", "multiple", "tail", "postprocess", "clip_length", "overlap", "paper", "protocol")
 """What an architecture's own registry entry says of using it, and a fine-tuned network usually keeps."""
 _FIXED = ("name", "architecture", "config", "source", "file", "size", "sha256", "parameters", "scores")
 
@@ -131,13 +132,13 @@ def probability_change(
         coarse = nn.functional.interpolate(coarse[None], size=(entry.clip_length, height, width), mode="trilinear")[0]
         return (0.3 * fine + 0.7 * coarse)[None]
 
-    clip = noise(3)
-    priors = {name: noise(1) for name in getattr(network, "priors", ())}
+    clip, described = noise(3), describe(network)
+    priors = {name: noise(1) for name in described.priors}
     answers = []
     for weights in (state, stored):
         network.load_state_dict(dict(weights))
         network.eval()
-        answers.append(network.probability(network(clip, **priors)))  # type: ignore[operator]
+        answers.append(described.probability(described.forward(clip, **priors)))
     return float((answers[0] - answers[1]).abs().max())
 
 
@@ -150,7 +151,7 @@ def _table(recipe: Recipe, fields: Mapping[str, Any]) -> dict[str, Any]:
     table: dict[str, Any] = {"geometry": f"exact:{recipe.clips.size[0]}x{recipe.clips.size[1]}"}
     table |= {"clip_length": recipe.clips.frames, "overlap": 0}
     if like is not None:
-        table |= {key: getattr(like, key) for key in _INFERENCE if getattr(like, key) not in (None, "")}
+        table |= {key: getattr(like, key) for key in _INFERENCE if getattr(like, key) not in (None, "", {})}
         if recipe.clips.frames > 1:
             table["clip_length"] = recipe.clips.frames
     table |= fields

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from vsalient.checkpoints import load_state_dict
 from vsalient.errors import CheckpointError, DataError
+from vsalient.models.network import describe
 
 
 def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = None) -> None:
@@ -26,7 +27,7 @@ def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = N
     if init == "scratch":
         return
     if init.startswith("encoder:"):
-        load = getattr(network, "load_encoder", None)
+        load = describe(network).load_encoder
         if load is None:
             raise CheckpointError(f"init {init!r}: {type(network).__name__} has no encoder to load")
         load(load_state_dict(_encoder_file(init.removeprefix("encoder:"))))

@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader
 
 from vsalient import models
 from vsalient.errors import CheckpointError, DeviceError
+from vsalient.models.network import describe
 from vsalient.training.data import ClipStream
 from vsalient.training.initial import initialise
 from vsalient.training.losses import deep_supervision
@@ -78,9 +79,7 @@ class Trained(nn.Module):
         return tuple(joined)
 
     def _outputs(self, clip: Tensor, priors: dict[str, Tensor]) -> tuple[Tensor, ...]:
-        outputs = getattr(self.network, "training_outputs", None)
-        result = outputs(clip, **priors) if outputs is not None else (self.network(clip, **priors),)
-        return tuple(result)
+        return tuple(describe(self.network).training_outputs(clip, **priors))
 
     def _stills(self, clip: Tensor, priors: dict[str, Tensor]) -> tuple[Tensor, ...]:
         """Outputs (B·T, 1, 1, h, w) for each frame alone.
@@ -162,7 +161,7 @@ class Trainer:
             seed=recipe.seed,
             start=self.step * batch * self.world + self.rank,
             step=self.world,
-            priors=tuple(getattr(self.network, "priors", ())),
+            priors=describe(self.network).priors,
         )
 
     @property
@@ -345,8 +344,8 @@ def _target(target: Tensor, recipe: Recipe) -> Tensor:
 
 def _training_mode(network: nn.Module, recipe: Recipe) -> None:
     network.train()
-    kept = {"none": None, "encoder": getattr(network, "encoder", None), "all": network}[recipe.freeze_norm]
-    if isinstance(kept, nn.Module):
+    kept = {"none": None, "encoder": describe(network).encoder, "all": network}[recipe.freeze_norm]
+    if kept is not None:
         for module in kept.modules():
             if isinstance(module, _BatchNorm):
                 module.eval()

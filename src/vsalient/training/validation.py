@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from vsalient.models.network import describe
 from vsalient.training.data import clip_priors
 from vsalient.training.recipe import Recipe
 from vsalient.training.sources import PairSource
@@ -63,11 +64,11 @@ def _clip(
     small = np.stack(resized).astype(np.uint8)
     clip = torch.from_numpy(small).to(device).permute(3, 0, 1, 2)[None].float() / 255
     reduced = recipe.precision != "float32"
-    names = tuple(getattr(network, "priors", ()))
-    priors = {name: x[None].to(device) for name, x in clip_priors(small, names).items()}
+    described = describe(network)
+    priors = {name: x[None].to(device) for name, x in clip_priors(small, described.priors).items()}
     with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
-        logits = network(clip, **priors)
-    probability: NDArray[np.float32] = network.probability(logits)[0].float().cpu().numpy()  # type: ignore[operator]
+        logits = described.forward(clip, **priors)
+    probability: NDArray[np.float32] = described.probability(logits)[0].float().cpu().numpy()
     kept = {"middle": [length // 2], "last": [length - 1]}.get(recipe.clips.target, list(range(length)))
     return [score(probability[slot], pairs[index][1]) for slot, index in enumerate(kept)]
 

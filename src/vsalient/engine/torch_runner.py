@@ -1,0 +1,118 @@
+"""PyTorch as a runner: one network placed on one device in one dtype."""
+
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from vsalient.devices import dtype_name, memory_format
+from vsalient.engine import failures, policy
+from vsalient.engine.place import fold_batch_norms, place
+from vsalient.engine.precision import full_float32
+from vsalient.engine.runner import Features
+from vsalient.errors import DeviceError
+from vsalient.models.network import Network
+from vsalient.models.planar import make_planar
+
+
+class TorchRunner:
+    """A network made ready by PyTorch; see `vsalient.engine.runner.Runner`. `choose.py` decides where and how.
+
+    Args:
+        network: taken over: put in evaluation mode and changed in place.
+        device: where it goes.
+        dtype: what its weights become.
+        fuse: fold batch norms into their convolutions.
+        exact: nothing folded, reordered or rewritten.
+        kind: the kind of device whose policy counts; None for the device's own.
+        reason: why this device and dtype, for the description.
+
+    Raises:
+        RuntimeError: whatever PyTorch raises where the network does not fit the device.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        fuse: bool = True,
+        exact: bool = False,
+        kind: str | None = None,
+        reason: str = "asked for",
+    ) -> None:
+        module = network.module.eval().requires_grad_(False)
+        self._device, self._dtype, self.exact = device, dtype, exact
+        self.device, self.dtype = str(device), dtype_name(dtype)
+        self.folded = fold_batch_norms(module) if fuse and not exact else 0
+        if not exact:
+            make_planar(module)
+        self._reorder = policy.POLICIES[kind or device.type].reorder and not exact
+        place(module, device, dtype, reorder=self._reorder)
+        self._network = network
+        self.name, self.priors = type(module).__name__, network.priors
+        self.per_frame = network.encode is not None
+        self.reason = reason
+
+    @property
+    def description(self) -> str:
+        """One line: device, dtype and why."""
+        notes = [f"{self.folded} batch norms folded"] * bool(self.folded) + ["channels last"] * self._reorder
+        kind = f"{self.dtype} without TF32" if self._device.type == "cuda" and self.full else self.dtype
+        return "; ".join([f"{policy.named(self._device)}, {kind}: {self.reason}", *notes])
+
+    @property
+    def full(self) -> bool:
+        """Whether it computes in float32."""
+        return self._dtype == torch.float32
+
+    def encode(self, frames: Tensor, priors: Mapping[str, Tensor]) -> list[Features]:
+        """See `Runner`; a frame's features are its tensors (1, C, h, w) on the device."""
+        assert self._network.encode is not None
+        with self._computing():
+            batch = self._network.encode(self._pixels(frames), **self._maps(priors))
+            return [tuple(level[slot : slot + 1] for level in batch) for slot in range(len(frames))]
+
+    def decode(self, features: Sequence[Features]) -> NDArray[np.float32]:
+        """See `Runner`."""
+        assert self._network.decode is not None
+        with self._computing():
+            levels = zip(*features, strict=True)
+            return self._fetch(self._network.decode(tuple(torch.cat(level)[None] for level in levels)))
+
+    def whole(self, clip: Tensor, priors: Mapping[str, Tensor]) -> NDArray[np.float32]:
+        """See `Runner`."""
+        with self._computing():
+            return self._fetch(self._network.forward(self._pixels(clip), **self._maps(priors)))
+
+    def explain(self, error: Exception, clip: str) -> DeviceError | None:
+        """See `Runner`."""
+        return failures.explain(error, self._device, self.dtype, clip)
+
+    def release(self) -> None:
+        """See `Runner`."""
+        failures.free(self._device)
+
+    @contextlib.contextmanager
+    def _computing(self) -> Iterator[None]:
+        precision = full_float32(self._device, deterministic=self.exact) if self.full else contextlib.nullcontext()
+        with torch.inference_mode(), precision:
+            yield
+
+    def _pixels(self, pixels: Tensor) -> Tensor:
+        return self._ordered(pixels.to(self._device).float().div_(255))
+
+    def _maps(self, priors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {name: self._ordered(priors[name].to(self._device).float()) for name in self.priors}
+
+    def _ordered(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=memory_format(x) if self._reorder else torch.contiguous_format)
+
+    def _fetch(self, logits: Tensor) -> NDArray[np.float32]:
+        maps = self._network.probability(logits.float())[0].float().cpu().numpy()  # (T, h, w)
+        return cast(NDArray[np.float32], np.ascontiguousarray(maps))
