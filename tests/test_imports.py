@@ -23,8 +23,10 @@ ALLOWED: dict[str, set[str]] = {
     **dict.fromkeys(STAGES, BASE),
     # A registry entry names an architecture; building it is what loading weights ends with.
     "checkpoints": BASE | {"models"},
+    # Calm over time needs optical flow.
+    "matte": BASE | {"priors"},
     # The last stage: it encodes with media, and measures what segment made.
-    "outputs": BASE | {"media", "segment"},
+    "outputs": BASE | {"media", "segment", "matte"},
     "devices": BASE,
     "workers": set(),
     "figures": set(),
