@@ -66,7 +66,7 @@ def own_colors(grid: Grid, pixels: Pixels, small: Pixels, alpha: NDArray[np.uint
     # Beyond the means' reach all is black: no cell takes part in the margin that lies half there.
     reached = cv2.erode((colored.max(axis=2) > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
     near = cv2.dilate((cells > 0).astype(np.uint8), np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
-    near &= cv2.resize(reached, (columns, rows), interpolation=cv2.INTER_NEAREST)
+    near = cv2.min(near, cv2.resize(reached, (columns, rows), interpolation=cv2.INTER_NEAREST))
     backing = np.clip(fill + np.float32(0.5), 0, 255).astype(np.uint8) * near[..., None]
     height, width = result[frame].shape[:2]
     size = (columns * grid.step, rows * grid.step)
