@@ -30,6 +30,7 @@ ALLOWED: dict[str, set[str]] = {
     "devices": BASE,
     "workers": set(),
     "figures": set(),
+    "inputs": BASE | {"media"},
     "engine": BASE | STAGES | {"devices"},
     "procedure": BASE | STAGES,
     "pipeline": BASE | STAGES | {"engine", "procedure", "workers", "figures"},
@@ -38,7 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": BASE | STAGES | WIRING | {"api"},
     "report": BASE | {"metrics", "evaluation"},
     "scale": BASE | {"media"},
-    "api": BASE | STAGES | WIRING | {"outputs", "run"},
+    "api": BASE | STAGES | WIRING | {"outputs", "run", "inputs"},
 }
 """Part of the package -> the other parts it may import; `cli` and the package itself may import all."""
 TORCH_AT_IMPORT = {"models", "engine", "devices", "training"}

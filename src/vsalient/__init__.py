@@ -8,28 +8,62 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vsalient.api import Model as Model
-    from vsalient.api import Prediction as Prediction
+    from vsalient.api import list_models as list_models
     from vsalient.api import load_model as load_model
     from vsalient.api import predict as predict
+    from vsalient.api import write as write
     from vsalient.errors import VsalientError as VsalientError
+    from vsalient.outputs.kinds import Looks as Looks
+    from vsalient.procedure import Clips as Clips
+    from vsalient.segment.masks import Masks as Masks
+    from vsalient.segment.segmenter import Cleanup as Cleanup
     from vsalient.types import Frame as Frame
+    from vsalient.types import Result as Prediction
+    from vsalient.types import Result as Result
     from vsalient.types import VideoInfo as VideoInfo
 
 __version__ = "0.1.0"
 
 _HOMES = {
+    "Cleanup": "vsalient.segment.segmenter",
+    "Clips": "vsalient.procedure",
+    "Frame": "vsalient.types",
+    "Looks": "vsalient.outputs.kinds",
+    "Masks": "vsalient.segment.masks",
     "Model": "vsalient.api",
-    "Prediction": "vsalient.api",
+    "Prediction": "vsalient.types:Result",  # its name in 0.1.0
+    "Result": "vsalient.types",
+    "VideoInfo": "vsalient.types",
+    "VsalientError": "vsalient.errors",
+    "list_models": "vsalient.api",
     "load_model": "vsalient.api",
     "predict": "vsalient.api",
-    "VsalientError": "vsalient.errors",
-    "Frame": "vsalient.types",
-    "VideoInfo": "vsalient.types",
+    "write": "vsalient.api",
 }
-__all__ = ["Frame", "Model", "Prediction", "VideoInfo", "VsalientError", "__version__", "load_model", "predict"]
+__all__ = [
+    "Cleanup",
+    "Clips",
+    "Frame",
+    "Looks",
+    "Masks",
+    "Model",
+    "Prediction",
+    "Result",
+    "VideoInfo",
+    "VsalientError",
+    "__version__",
+    "list_models",
+    "load_model",
+    "models",
+    "predict",
+    "write",
+]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "models":  # the package of the networks, which can be called: see there
+        return importlib.import_module("vsalient.models")
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    module, _, other = _HOMES[name].partition(":")
+    return getattr(importlib.import_module(module), other or name)

@@ -1,54 +1,62 @@
-"""The Python interface: load a model once, then iterate over the maps of any number of videos."""
+"""The Python interface: load a model once, then iterate over the maps or masks of any number of videos."""
 
+import dataclasses
+import functools
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, Literal
 
 from vsalient.checkpoints import WeightsEntry, load_network
 from vsalient.checkpoints.progress import Progress
 from vsalient.clips import Tail
-from vsalient.errors import InputError, OptionError
+from vsalient.errors import OptionError
 from vsalient.figures import Report
+from vsalient.inputs import check_input, open_input
+from vsalient.outputs import KINDS, Looks, find_kind, opened
 from vsalient.pipeline import saliency_maps
-from vsalient.procedure import Procedure, Protocol, plan_procedure
-from vsalient.run import Maps, results
+from vsalient.procedure import Clips, Procedure, Protocol, plan_procedure
+from vsalient.run import Maps, results, write_all
+from vsalient.segment.masks import Masks
+from vsalient.segment.segmenter import Cleanup, Segmenting
 from vsalient.segment.thresholds import parse_frame_threshold
-from vsalient.types import Frame, Pixels, Result
+from vsalient.types import Frame, Result
 
 if TYPE_CHECKING:
     from torch import nn
 
     from vsalient.engine import Engine
+    from vsalient.media import Source
     from vsalient.models.network import Network
 
 DEFAULT_MODEL = "3dc-lite"
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-Prediction = Result
-"""What `predict` yields: a frame with its map."""
-
-
 class Model:
     """A network with its weights on a device; made by `load_model`.
 
-    A model works on one video at a time: it keeps features between that video's clips.
+    A model works on one video at a time: it keeps features between that video's clips. Pickled, it is its name and
+    settings, and is loaded again where it is unpickled.
 
     Attributes:
         entry: its registry entry: name, licence, training data, clip length and so on.
-        description: one line: device, dtype and why.
-        device: where it runs: "cpu", "mps", "cuda" or "cuda:N".
         priors: per-frame maps that the network takes beside the picture (`vsalient.priors.PRIORS`).
     """
 
-    def __init__(self, entry: WeightsEntry, engine: "Engine", priors: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        entry: WeightsEntry,
+        engine: "Engine",
+        priors: tuple[str, ...] = (),
+        again: "Callable[[], Model] | None" = None,
+    ) -> None:
         self.entry = entry
         self.priors = priors
         self._engine = engine
+        self._again = again
         self._lock = threading.Lock()
 
     @property
@@ -66,9 +74,17 @@ class Model:
         """Where it runs: "cpu", "mps", "cuda" or "cuda:N"."""
         return self._engine.device
 
+    def __repr__(self) -> str:
+        return f"<Model {self.name} on {self.description}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self._again is None:
+            raise TypeError(f"model '{self.name}' was not made by load_model: it cannot be made again elsewhere")
+        return self._again, ()
+
     def predict(
         self,
-        source: str | Path | Iterable[Pixels],
+        source: Any,
         *,
         clip_length: int | None = None,
         overlap: int | None = None,
@@ -78,14 +94,14 @@ class Model:
         start: float | None = None,
         end: float | None = None,
         rate: float | Fraction = 25,
-    ) -> Iterator[Prediction]:
+    ) -> Iterator[Result]:
         """Yield every frame of `source` with its saliency map, in order, as soon as each is ready.
 
         Decoding and the network run in threads of their own while the caller works on a map; memory does not
         grow with the video. Closing the iterator, or dropping it, stops them.
 
         Args:
-            source: a video file, a folder of frames, or frames: (H, W, 3) uint8 RGB arrays of one size.
+            source: a video file, a folder of frames, or what else `vsalient.inputs.open_input` takes.
             clip_length: frames fed together; None for the model's own.
             overlap: frames that neighbouring clips share; None for the model's own.
             tail: what happens where frames run out, see `vsalient.clips`; None for the protocol's.
@@ -93,7 +109,7 @@ class Model:
             resolution: the network's input, such as "short:480" or "area:256x448"; None for the model's own.
             start: seconds of presentation time to begin at (files only).
             end: seconds to stop before (files only).
-            rate: frames a second, for the times of frames given as arrays or in a folder.
+            rate: frames a second, for the times of frames that have none of their own.
 
         Raises:
             OptionError: a setting is wrong; raised at once, before anything is read.
@@ -108,15 +124,47 @@ class Model:
             tail=tail,
             resolution=resolution,
         )
-        from vsalient.media import check_range, exact_rate
+        check_input(source, start, end, rate)
+        return self._results(functools.partial(open_input, source, start=start, end=end, rate=rate), procedure)
 
-        exact = exact_rate(rate)
-        if not isinstance(source, str | Path):
-            if start is not None or end is not None:
-                raise OptionError("start and end are for files: leave them out, or cut the list of frames")
-            return self._results(_numbered(source, exact), procedure)
-        check_range(start, end)
-        return self._file(Path(source), procedure, start, end, exact)
+    def segment(
+        self,
+        source: Any,
+        *,
+        threshold: str | None = None,
+        scope: Literal["frame", "clip"] = "frame",
+        refine: str | Iterable[str] = "",
+        clean: Cleanup | None = None,
+        instances: bool = False,
+        clips: Clips | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        rate: float | Fraction = 25,
+    ) -> Iterator[Result]:
+        """Yield every frame of `source` with its map and its mask, in order, as soon as each is certain.
+
+        Args:
+            source: as for `predict`, like start, end and rate.
+            threshold: "adaptive", "otsu", "fixed:0.5", "hysteresis:0.3,0.7" or "max-f:FOLDER"; None for the model's.
+            scope: whether "adaptive" takes its statistics from one map or from all maps of a clip.
+            refine: "boundary", "crf" or both, "none", or "" for what belongs to the model.
+            clean: what is done to masks after the threshold.
+            instances: number the objects; `result.instances` has the numbers.
+            clips: how the network is run, where not as the model's own settings say.
+            start: seconds to begin at.
+            end: seconds to stop before.
+            rate: frames a second.
+
+        Raises:
+            OptionError: a setting is wrong; raised at once, before anything is read.
+            VsalientError: as for `predict`.
+        """
+        wanted = refine if isinstance(refine, str) else tuple(refine)
+        masks = Masks(threshold=threshold, scope=scope, refine=wanted, clean=clean or Cleanup(), instances=instances)
+        procedure, segmenting = _planned(self.entry, clips or Clips(), masks)
+        check_input(source, start, end, rate)
+        opens = functools.partial(open_input, source, start=start, end=end, rate=rate)
+        return self._results(opens, procedure, segmenting, _stem(source))
 
     def maps(self, frames: Iterable[Frame], procedure: Procedure, report: Report | None = None) -> Maps:
         """Run over `frames`; see `vsalient.pipeline.saliency_maps`.
@@ -127,35 +175,29 @@ class Model:
         with self._busy():
             yield from saliency_maps(frames, self._engine, procedure, priors=self.priors, report=report)
 
-    def _file(
-        self, path: Path, procedure: Procedure, start: float | None, end: float | None, rate: Fraction
-    ) -> Iterator[Prediction]:
-        from vsalient.media import open_source
+    def _results(
+        self,
+        opens: "Callable[[], Source]",
+        procedure: Procedure,
+        segmenting: Segmenting | None = None,
+        sequence: str | None = None,
+    ) -> Iterator[Result]:
+        binarise = parse_frame_threshold(procedure.threshold).binarise
+        with opens() as source:
+            segmenter = None if segmenting is None else segmenting.begin(sequence, opens)
+            yield from results(self.maps(source, procedure), segmenter=segmenter, binarise=binarise)
 
-        with open_source(path, start=start, end=end, rate=rate) as frames:
-            yield from self._results(frames, procedure)
-
-    def _results(self, frames: Iterable[Frame], procedure: Procedure) -> Iterator[Prediction]:
-        return results(self.maps(frames, procedure), binarise=parse_frame_threshold(procedure.threshold).binarise)
-
-    def _busy(self) -> "_Busy":
-        return _Busy(self._lock, self.name)
-
-
-class _Busy:
-    """Holds the model for one video; refuses instead of mixing up two videos' features."""
-
-    def __init__(self, lock: threading.Lock, name: str) -> None:
-        self._lock, self._name = lock, name
-
-    def __enter__(self) -> None:
+    @contextmanager
+    def _busy(self) -> Iterator[None]:
+        """Hold the model for one video; refuse instead of mixing up two videos' features."""
         if not self._lock.acquire(blocking=False):
             raise OptionError(
-                f"model '{self._name}' is at work on another video: finish or close that one, or load it again"
+                f"model '{self.name}' is at work on another video: finish or close that one, or load it again"
             )
-
-    def __exit__(self, *error: object) -> None:
-        self._lock.release()
+        try:
+            yield
+        finally:
+            self._lock.release()
 
 
 def load_model(
@@ -191,11 +233,14 @@ def load_model(
 
     network, entry = load_network(model, weights=weights, offline=offline, progress=progress)
     engine = Engine(network, device=device, dtype=dtype, exact=exact, flip=flip, multiple=entry.multiple)
-    return Model(entry, engine, engine.priors)
+    again = functools.partial(
+        load_model, model, weights=weights, device=device, dtype=dtype, exact=exact, flip=flip, offline=offline
+    )
+    return Model(entry, engine, engine.priors, again)
 
 
 def predict(
-    source: str | Path | Iterable[Pixels],
+    source: Any,
     *,
     model: str | Path | Model = DEFAULT_MODEL,
     clip_length: int | None = None,
@@ -206,11 +251,11 @@ def predict(
     start: float | None = None,
     end: float | None = None,
     rate: float | Fraction = 25,
-) -> Iterator[Prediction]:
+) -> Iterator[Result]:
     """Yield every frame of `source` with its saliency map; see `Model.predict`.
 
     Args:
-        source: a video file, a folder of frames, or (H, W, 3) uint8 RGB arrays of one size.
+        source: a video file, a folder of frames, or what else `Model.predict` takes.
         model: a loaded model, or what `load_model` takes; load it yourself to serve several videos.
         clip_length: like all that follow, as for `Model.predict`.
         overlap: frames that neighbouring clips share.
@@ -219,13 +264,12 @@ def predict(
         resolution: the network's input.
         start: seconds to begin at.
         end: seconds to stop before.
-        rate: frames a second of frames given as arrays or in a folder.
+        rate: frames a second of frames that have no times of their own.
 
     Raises:
         VsalientError: as for `load_model` and `Model.predict`.
     """
-    loaded = model if isinstance(model, Model) else load_model(model)
-    return loaded.predict(
+    return _loaded(model).predict(
         source,
         clip_length=clip_length,
         overlap=overlap,
@@ -238,12 +282,93 @@ def predict(
     )
 
 
-def _numbered(arrays: Iterable[Pixels], rate: Fraction) -> Iterator[Frame]:
-    for index, pixels in enumerate(arrays):
-        if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3:
-            what = f"{pixels.dtype} {pixels.shape}" if isinstance(pixels, np.ndarray) else type(pixels).__name__
-            raise InputError(f"frame {index} is {what}: give (height, width, 3) uint8 RGB arrays")
-        if pixels.shape[2] != 3 or 0 in pixels.shape:
-            raise InputError(f"frame {index} has shape {pixels.shape}: give (height, width, 3) uint8 RGB arrays")
-        # A copy: frames are read ahead, and the caller may fill the same array again.
-        yield Frame(pixels.copy(), index, index, 1 / rate)
+def write(
+    source: Any,
+    outputs: str | Iterable[str] | Mapping[str, str | Path],
+    *,
+    model: str | Path | Model = DEFAULT_MODEL,
+    masks: Masks | None = None,
+    clips: Clips | None = None,
+    looks: Looks | None = None,
+    start: float | None = None,
+    end: float | None = None,
+    rate: float | Fraction = 25,
+    overwrite: bool = False,
+    progress: Callable[[Result, Report], None] | None = None,
+) -> Report:
+    """Turn a video into files, as `vsalient predict` does; with `masks`, as `vsalient segment` does.
+
+    Args:
+        source: as for `Model.predict`, like start, end and rate.
+        outputs: kinds of output, `vsalient.outputs.KINDS`: one, or several, written into the current folder under the
+            names that the command gives; or a mapping from kinds to files and folders.
+        model: a loaded model, or what `load_model` takes.
+        masks: how maps become masks; None leaves the maps as they are.
+        clips: how the network is run, where not as the model's own settings say.
+        looks: how outputs look.
+        start: seconds to begin at.
+        end: seconds to stop before.
+        rate: frames a second.
+        overwrite: replace what exists.
+        progress: called after each frame with its result and the report so far.
+
+    Returns:
+        What was done: frames, seconds, which stage was busy how long.
+
+    Raises:
+        OutputError: an output exists, or cannot be written; none is left half-written.
+        VsalientError: as for `load_model` and `Model.segment`.
+    """
+    check_input(source, start, end, rate)
+    with open_input(source, start=start, end=end, rate=rate) as frames:
+        targets = _targets(outputs, _stem(source))
+        loaded = _loaded(model)
+        procedure, segmenting = _planned(loaded.entry, clips or Clips(), masks)
+        binarise = parse_frame_threshold(procedure.threshold).binarise
+        file = frames.info.path if frames.info.path.is_file() else None
+        report = Report()
+        with opened(targets, frames.info, source=file, span=(start, end), overwrite=overwrite, looks=looks) as sinks:
+            again = functools.partial(open_input, source, start=start, end=end, rate=rate)
+            segmenter = None if segmenting is None else segmenting.begin(_stem(source), again)
+            maps = loaded.maps(frames, procedure, report)
+            found = results(maps, segmenter=segmenter, binarise=binarise, report=report)
+            return write_all(found, sinks, report, on_result=progress)
+
+
+def list_models() -> dict[str, WeightsEntry]:
+    """The models that can run on this machine now or after a fetch, by name; see `vsalient models list`."""
+    from vsalient.checkpoints import registry, status
+
+    return {name: entry for name, entry in registry().items() if status(entry) not in ("not published", "missing")}
+
+
+def _loaded(model: str | Path | Model) -> Model:
+    return model if isinstance(model, Model) else load_model(model)
+
+
+def _planned(entry: WeightsEntry, clips: Clips, masks: Masks | None) -> tuple[Procedure, Segmenting | None]:
+    """The procedure and the steps to masks; what is said of refinement replaces what belongs to the model."""
+    procedure = clips.plan(entry)
+    if masks is None:
+        return procedure, None
+    if masks.refine:
+        procedure = dataclasses.replace(procedure, postprocess=None)
+    return procedure, masks.plan(procedure.threshold, procedure.clip_length)
+
+
+def _targets(outputs: str | Iterable[str] | Mapping[str, str | Path], stem: str) -> list[tuple[str, Path]]:
+    if isinstance(outputs, Mapping):
+        given = {find_kind(kind).name: Path(path) for kind, path in outputs.items()}
+    else:
+        names = [outputs] if isinstance(outputs, str) else outputs
+        kinds = [find_kind(name.strip()) for text in names for name in text.split(",")]
+        given = {kind.name: Path(kind.default_name(stem)) for kind in kinds}
+    if not given:
+        raise OptionError("there is nothing to write: name at least one output")
+    return [(name, given[name]) for name in KINDS if name in given]
+
+
+def _stem(source: Any) -> str:
+    """What outputs are named after."""
+    path = Path(source) if isinstance(source, str | Path) else Path(str(getattr(source, "name", "")) or "frames")
+    return path.name if path.is_dir() else path.stem

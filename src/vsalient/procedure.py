@@ -92,3 +92,37 @@ def plan_procedure(
         threshold=authors.get("threshold", "adaptive"),
         postprocess=entry.postprocess,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Clips:
+    """What somebody asks for of clips; None leaves it to the model. See `plan_procedure`.
+
+    Attributes:
+        length: frames fed together.
+        overlap: frames that neighbouring clips share.
+        tail: what happens where frames run out.
+        resolution: the network's input, such as "short:480" or "area:256x448".
+        protocol: "paper" for the procedure of the model's authors.
+    """
+
+    length: int | None = None
+    overlap: int | None = None
+    tail: Tail | None = None
+    resolution: str | None = None
+    protocol: Protocol = "default"
+
+    def plan(self, entry: WeightsEntry) -> Procedure:
+        """The procedure of the model with this entry.
+
+        Raises:
+            OptionError: a value is out of range, the values do not fit each other, or the model has no paper.
+        """
+        return plan_procedure(
+            entry,
+            protocol=self.protocol,
+            clip_length=self.length,
+            overlap=self.overlap,
+            tail=self.tail,
+            resolution=self.resolution,
+        )

@@ -107,6 +107,8 @@ def write_all(
     except BaseException:
         for sink in sinks:
             sink.stop()
+        for sink in sinks:
+            sink.join()
         abort_all(outputs)
         raise
     report.seconds = time.perf_counter() - began

@@ -1,12 +1,23 @@
-"""Threads with bounded queues between them: errors cross over, and nobody waits for a thread that has died."""
+"""Threads with bounded queues between them: errors cross over, and nobody waits for a thread that has died.
 
+No thread of ours runs when the interpreter ends: one that is inside PyTorch or FFmpeg then would abort the process.
+"""
+
+import atexit
 import threading
+import time
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar
 
 T = TypeVar("T")
+
+
+_PATIENCE = 60.0
+"""Seconds that the end of the program waits for a thread to come back from a clip or a read."""
+_running: "weakref.WeakSet[Ahead[Any] | Sink[Any]]" = weakref.WeakSet()
 
 
 class Stopped(Exception):  # noqa: N818 - a signal between threads, not an error
@@ -81,8 +92,7 @@ class Ahead(Generic[T], Iterator[T]):
     def __init__(self, items: Iterable[T], depth: int, name: str) -> None:
         self._items = items
         self._channel: Channel[T] = Channel(depth)
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = _start(self, self._run, name)
 
     def __next__(self) -> T:
         return self._channel.get()
@@ -91,9 +101,9 @@ class Ahead(Generic[T], Iterator[T]):
         """Ask the thread to leave, and wake whoever reads."""
         self._channel.stop()
 
-    def join(self) -> None:
-        """Wait until the thread has left."""
-        self._thread.join()
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread has left, for `timeout` seconds at most."""
+        self._thread.join(timeout)
 
     def __enter__(self) -> Self:
         return self
@@ -128,8 +138,7 @@ class Sink(Generic[T]):
         self._consume = consume
         self._channel: Channel[T] = Channel(depth)
         self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
+        self._thread = _start(self, self._run, name)
 
     def put(self, item: T) -> None:
         """Hand over an item, waiting for room; raises the error that `consume` raised, if it has."""
@@ -143,9 +152,12 @@ class Sink(Generic[T]):
             raise self._error
 
     def stop(self) -> None:
-        """Drop the items that wait, and wait for the thread."""
+        """Ask the thread to leave; the items that wait are dropped."""
         self._channel.stop()
-        self._thread.join()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until the thread has left, for `timeout` seconds at most."""
+        self._thread.join(timeout)
 
     def _run(self) -> None:
         try:
@@ -158,3 +170,24 @@ class Sink(Generic[T]):
         except BaseException as error:
             self._error = error
             self._channel.stop(error)
+
+
+def stop_all() -> None:
+    """Stop all threads, and wait for them; the program is about to end."""
+    running = list(_running)
+    for worker in running:
+        worker.stop()
+    last = time.monotonic() + _PATIENCE
+    for worker in running:
+        worker.join(max(0.0, last - time.monotonic()))
+
+
+def _start(worker: "Ahead[Any] | Sink[Any]", run: Callable[[], None], name: str) -> threading.Thread:
+    # Registered with the first thread, hence after PyTorch's own handlers, and called before them.
+    if not _running:
+        atexit.unregister(stop_all)
+        atexit.register(stop_all)
+    _running.add(worker)
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread

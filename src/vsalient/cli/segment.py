@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import click
 from click.core import ParameterSource
@@ -28,10 +28,6 @@ from vsalient.cli.common import (
 from vsalient.errors import InputError, OptionError
 from vsalient.outputs.kinds import KINDS, Looks
 
-if TYPE_CHECKING:
-    from vsalient.segment.segmenter import Cleanup, Segmenting
-    from vsalient.segment.thresholds import Threshold
-
 EPILOG = """\b
 Examples:
   vsalient segment holiday.mp4
@@ -45,7 +41,6 @@ Examples:
   vsalient segment --maps holiday_saliency.mp4 -w coco --instances
       no frames needed where no step looks at colours
 """
-REFINEMENTS = ("none", "boundary", "crf")
 
 _mask_options = options(
     option("Masks", "--threshold", metavar="HOW",
@@ -143,9 +138,15 @@ def command(
     from vsalient.cli.naming import keep_wanted, parse_kinds, plan_targets
     from vsalient.cli.work import Worker
     from vsalient.procedure import plan_procedure
+    from vsalient.segment.masks import Masks
+    from vsalient.segment.segmenter import Cleanup
 
     wanted = parse_kinds(kinds)
-    refinements = _check_refinements(refine, tau)
+    cleanup = Cleanup(median=median, min_area=_area(min_area), fill=fill_holes, largest=largest)
+    masks = Masks(
+        threshold=threshold, scope=threshold_scope, refine=refine, tau=tau, clean=cleanup, instances=instances
+    )
+    refinements = masks.refinements
     if not inputs and not maps:
         raise click.UsageError("Give INPUT..., or --maps with maps made earlier.")
     if maps:
@@ -156,15 +157,11 @@ def command(
     )
     if refine:  # what the user says of refinement replaces what belongs to the model
         procedure = replace(procedure, postprocess=None)
-    parsed = _threshold(
-        threshold or procedure.threshold, threshold_scope, clip_length if maps else procedure.clip_length
-    )
-    cleanup = _cleanup(median, min_area, fill_holes, largest)
+    segmenting = masks.plan(procedure.threshold, (clip_length or 4) if maps else procedure.clip_length)
     style = mask_style or ("palette" if instances or protocol == "paper" else "gray")
     if instances and style == "gray" and "masks" in wanted:
         raise OptionError("gray masks cannot hold object numbers: leave out --mask-style gray or --instances")
     looks = Looks(mask_style=style, audio=not no_audio, background=check_color(background_color))
-    segmenting = _segmenting(parsed, refinements, tau, cleanup, instances)
 
     sources, failed = find_inputs(inputs or maps, keep_going=keep_going, quiet=quiet)
     made = None
@@ -190,20 +187,13 @@ def command(
         segmenting=segmenting,
         maps=made,
     )
-    settings = {"threshold": parsed.spec, "refine": refinements, **asdict(cleanup), "instances": instances}
+    settings = {
+        "threshold": segmenting.threshold.spec,
+        "refine": refinements,
+        **asdict(cleanup),
+        "instances": instances,
+    }
     return worker.run(jobs, failed, keep_going=keep_going, as_json=as_json, settings=settings)
-
-
-def _check_refinements(texts: Sequence[str], tau: float | None) -> list[str]:
-    names = [part.strip() for text in texts for part in text.split(",")]
-    for name in names:
-        if name not in REFINEMENTS:
-            raise OptionError(f"--refine '{name}' is unknown: choose from {', '.join(REFINEMENTS)}")
-    if "none" in names and len(set(names)) > 1:
-        raise OptionError("--refine none contradicts the others: leave it out")
-    if tau is not None and "boundary" not in names:
-        raise OptionError(f"--tau {tau:g} is for --refine boundary: give both, or leave it out")
-    return [name for name in REFINEMENTS[1:] if name in names]
 
 
 def _check_maps(
@@ -229,39 +219,16 @@ def _check_maps(
         raise OptionError(f"{colourful[0]} needs the frames: give them as INPUT beside --maps")
 
 
-def _threshold(text: str, scope: Literal["frame", "clip"], clip_length: int | None) -> "Threshold":
-    from vsalient.segment.thresholds import parse_threshold
-
-    return parse_threshold(text, scope=scope, clip_length=4 if clip_length is None else clip_length)
-
-
-def _cleanup(median: int, min_area: str, fill_holes: bool, largest: int | None) -> "Cleanup":
-    from vsalient.segment.segmenter import Cleanup
-
-    number, percent, rest = min_area.strip().partition("%")
+def _area(text: str) -> float:
+    """`--min-area` as pixels, or as a share of the frame below 1."""
+    number, percent, rest = text.strip().partition("%")
     try:
         area = float(number) / 100 if percent else float(int(number))
     except ValueError:
         area = -1.0
     if rest or area < 0 or (percent and not area < 1):
-        raise OptionError(f"--min-area '{min_area}' is neither pixels nor a percentage: give for example 200 or 0.1%")
-    return Cleanup(median=median, min_area=area, fill=fill_holes, largest=largest)
-
-
-def _segmenting(
-    threshold: "Threshold", refinements: Sequence[str], tau: float | None, cleanup: "Cleanup", instances: bool
-) -> "Segmenting":
-    from vsalient.segment.boundary import TAU, BoundarySnap
-    from vsalient.segment.crf import DenseCrf
-    from vsalient.segment.segmenter import Segmenting
-
-    return Segmenting(
-        threshold=threshold,
-        refine_map=DenseCrf() if "crf" in refinements else None,
-        refine_mask=BoundarySnap(tau=TAU if tau is None else tau) if "boundary" in refinements else None,
-        cleanup=cleanup,
-        instances=instances,
-    )
+        raise OptionError(f"--min-area '{text}' is neither pixels nor a percentage: give for example 200 or 0.1%")
+    return area
 
 
 def _pair_maps(sources: list[Path], maps: Path) -> dict[Path, Path]:

@@ -5,6 +5,8 @@ torch.
 """
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from vsalient.errors import OptionError
@@ -61,3 +63,12 @@ def __getattr__(name: str) -> Any:
     if name in ("Network", "Running", "describe"):
         return getattr(importlib.import_module("vsalient.models.network"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+class _Listing(types.ModuleType):
+    """`vsalient.models()` lists what can run, though `vsalient.models` is this package."""
+
+    def __call__(self) -> Any:
+        """See `vsalient.api.list_models`."""
+        return importlib.import_module("vsalient.api").list_models()
+
+
+sys.modules[__name__].__class__ = _Listing

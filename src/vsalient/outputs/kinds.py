@@ -68,6 +68,10 @@ class Kind:
         """Whether it is a folder of PNGs."""
         return not self.endings
 
+    def default_name(self, stem: str, ending: str | None = None) -> str:
+        """The name of the output of a source with this stem; `ending` in place of the usual one."""
+        return f"{stem}_{self.label}{(self.endings or ('',))[0] if ending is None else ending}"
+
     def check_ending(self, path: Path) -> None:
         """Refuse a name that this kind cannot have.
 
