@@ -16,7 +16,7 @@ from PIL import Image
 
 from vsalient.errors import InputError, OptionError
 from vsalient.media import Source, check_range, exact_rate, find_sources, open_source
-from vsalient.media.images import IMAGE_SUFFIXES, to_rgb
+from vsalient.media.picture import IMAGE_SUFFIXES, to_rgb
 from vsalient.types import Frame, Pixels, VideoInfo
 
 log = logging.getLogger(__name__)

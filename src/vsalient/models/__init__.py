@@ -63,6 +63,8 @@ def __getattr__(name: str) -> Any:
     if name in ("Network", "Running", "describe"):
         return getattr(importlib.import_module("vsalient.models.network"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
 class _Listing(types.ModuleType):
     """`vsalient.models()` lists what can run, though `vsalient.models` is this package."""
 
