@@ -22,6 +22,7 @@ from vsalient.models.lite_blocks import (
     MotionGate,
     Refine3d,
     halve,
+    silent,
     spacetime,
     upsample,
 )
@@ -93,7 +94,7 @@ class Lite3DC(nn.Module):
         if gated:
             self.gate4, self.gate8, self.gate16, self.gate32 = (MotionGate(c) for c in targets)
             self.matched8, self.matched16, self.matched32 = (
-                nn.Conv3d(motion, c, 1) if motion else None for c in targets[1:]
+                silent(nn.Conv3d(motion, c, 1)) if motion else None for c in targets[1:]
             )
 
     def describe(self) -> Network:

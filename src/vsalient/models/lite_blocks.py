@@ -186,6 +186,14 @@ class Refine3d(nn.Module):
         return torch.as_tensor(F.relu(merged + self.merge2(self.merge1(F.relu(merged)))))
 
 
+def silent(layer: nn.Conv3d) -> nn.Conv3d:
+    """A convolution that gives zero until it is trained: what it adds changes nothing at first."""
+    nn.init.zeros_(layer.weight)
+    if layer.bias is not None:
+        nn.init.zeros_(layer.bias)
+    return layer
+
+
 def halve(x: Tensor) -> Tensor:
     """Mean over 2×2 blocks of (B, C, T, H, W), space only (avg_pool3d has no bfloat16 kernel on the CPU)."""
     b, c, t, h, w = x.shape

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vsalient.models.lite_blocks import Conv3dNorm, halve, spacetime
+from vsalient.models.lite_blocks import Conv3dNorm, halve, silent, spacetime
 
 
 def local_correlation(first: Tensor, second: Tensor, radius_y: int, radius_x: int) -> Tensor:
@@ -121,11 +121,8 @@ class ResidualCue(nn.Module):
         self.mix16 = spacetime(3 * width, 3 * width, separable=separable)
         widths = (width, 2 * width, 3 * width, 3 * width)
         self.to4, self.to8, self.to16, self.to32 = (
-            nn.Conv3d(inputs, outputs, 1) for inputs, outputs in zip(widths, targets, strict=True)
+            silent(nn.Conv3d(inputs, outputs, 1)) for inputs, outputs in zip(widths, targets, strict=True)
         )
-        for last in (self.to4, self.to8, self.to16, self.to32):
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)  # type: ignore[arg-type]
 
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Maps (B, maps, T, h, w) at s4 → what to add at s4, s8, s16 and s32."""
