@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test check format lint types bench clean help
+.PHONY: demo test check format lint types bench dist docs clean help
 
 help:
 	@echo "make demo    a saliency video, masks and an overlay of a real clip, in $(DEMO_OUT)/"
@@ -13,6 +13,8 @@ help:
 	@echo "make check   format, lint, types and tests: what CI runs"
 	@echo "make format  format the code"
 	@echo "make bench   the benchmarks (minutes)"
+	@echo "make dist    wheel and source archive in dist/, and the tests run from the archive"
+	@echo "make docs    the documentation as a site, in site/"
 	@echo "make clean   remove the environment and the caches"
 
 $(STAMP): pyproject.toml constraints.txt
@@ -47,5 +49,17 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/media.py
 	$(BIN)/python benchmarks/metrics.py
 
+# The archive is unpacked and tested with its own sources: what it lacks would fail there.
+dist: $(STAMP)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	rm -rf dist/check && mkdir dist/check && tar -xzf dist/vsalient-*.tar.gz -C dist/check --strip-components=1
+	cd dist/check && PYTHONPATH=src ../../$(BIN)/python -m pytest
+	rm -rf dist/check
+
+docs: $(STAMP)
+	$(BIN)/python -m pip install --quiet "mkdocs>=1.6"
+	$(BIN)/mkdocs build --strict --quiet
+
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(DEMO_OUT)
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis $(DEMO_OUT) dist site

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vsalient.types import Result as Result
     from vsalient.types import VideoInfo as VideoInfo
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _HOMES = {
     "Cleanup": "vsalient.segment.segmenter",
