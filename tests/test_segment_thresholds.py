@@ -170,14 +170,13 @@ def write_truth(folder, masks, palette=False):
 
 
 def best_f(stack, truth):
-    """F-max by the definition: β² = 0.3, precision and recall averaged over the frames that have both."""
+    """F-max by the definition: β² = 0.3, precision and recall each averaged over the frames that have it."""
     grey = np.rint(stack.astype(np.float64) * 255)
     scores = []
     for level in range(256):
         masks = grey >= level
         hits, found, wanted = ((m.sum(axis=(1, 2))) for m in (masks & truth, masks, truth))
-        both = (found > 0) & (wanted > 0)
-        precision, recall = ((hits[both] / of[both]).mean() if both.any() else 0 for of in (found, wanted))
+        precision, recall = ((hits[of > 0] / of[of > 0]).mean() if (of > 0).any() else 0 for of in (found, wanted))
         scores.append(1.3 * precision * recall / (0.3 * precision + recall) if precision + recall else 0)
     return int(np.argmax(scores))
 
@@ -195,21 +194,21 @@ def test_max_f_finds_the_best_level(tmp_path, palette):
     assert np.array_equal(masks, np.rint(stack * 255) >= level)
 
 
-def test_max_f_leaves_frames_without_an_object_and_void_pixels_out(tmp_path):
+def test_max_f_leaves_void_pixels_out_and_recall_of_frames_without_an_object(tmp_path):
     stack = np.full((4, 10, 20), 0.3, np.float32)
     stack[:2, :, :10] = 0.5
-    stack[2:] = 0.6  # no object there: these frames say nothing about the level
+    stack[2:] = 0.6  # no object there: whatever is found is wrong
     stack[:2, :, 15:] = 0.9  # void
     labels = np.zeros((4, 10, 20), np.uint8)
     labels[:2, :, :10], labels[:2, :, 15:] = 1, 255
     (tmp_path / "gt").mkdir()
     for number, plane in enumerate(labels):
         image = Image.fromarray(plane, "P")
-        image.putpalette([0, 0, 0, 128, 0, 0])
+        image.putpalette([0, 0, 0, 128, 0, 0] + [9] * 762)  # a shorter one would lose label 255
         image.save(tmp_path / "gt" / f"{number}.png")
     threshold = MaxFThreshold(tmp_path / "gt")
     run(threshold, stack)
-    assert threshold.level == pytest.approx(77 / 255)  # the lowest level above 0.3: both of 1 there
+    assert threshold.level == pytest.approx(77 / 255)  # the lowest level above 0.3: both highest there
 
 
 def test_max_f_takes_grey_truth_above_128(tmp_path):

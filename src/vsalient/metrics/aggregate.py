@@ -66,42 +66,47 @@ def mean_defined(values: ArrayLike) -> float:
 
 
 class PrecisionRecallMean:
-    """A running mean of precision and recall, at one threshold or at 256.
+    """A running mean of precision and of recall, at one threshold or at 256.
 
-    A frame (or sequence) whose precision or recall is undefined at a threshold is skipped there, in both means.
+    Each is averaged over the frames (or sequences) where it is defined, whatever the other one is: recall where there
+    is an object to find, precision where the map has a pixel at the threshold. A map that is missing, or too dim for a
+    threshold, so costs recall there.
     """
 
     def __init__(self, shape: tuple[int, ...] = (256,)) -> None:
         self._precision = np.zeros(shape)
         self._recall = np.zeros(shape)
-        self.counted: NDArray[np.int64] = np.zeros(shape, np.int64)
+        self._precise: NDArray[np.int64] = np.zeros(shape, np.int64)
+        self._recalled: NDArray[np.int64] = np.zeros(shape, np.int64)
         self.offered = 0
 
     def add(self, precision: Any, recall: Any) -> None:
         """Take in one frame's (or sequence's) values, NaN where undefined."""
         p, r = np.asarray(precision, np.float64), np.asarray(recall, np.float64)
-        defined = np.isfinite(p) & np.isfinite(r)
-        self._precision += np.where(defined, p, 0.0)
-        self._recall += np.where(defined, r, 0.0)
-        self.counted += defined
+        self._precision += np.where(np.isfinite(p), p, 0.0)
+        self._recall += np.where(np.isfinite(r), r, 0.0)
+        self._precise += np.isfinite(p)
+        self._recalled += np.isfinite(r)
         self.offered += 1
 
     def mean(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return mean precision and mean recall, NaN where every frame was skipped."""
-        blank = np.full(self.counted.shape, np.nan)
-        some = self.counted > 0
-        precision = np.divide(self._precision, self.counted, out=blank.copy(), where=some)
-        return precision, np.divide(self._recall, self.counted, out=blank, where=some)
+        """Return mean precision and mean recall, NaN where no frame defines it."""
+        return _quotient(self._precision, self._precise), _quotient(self._recall, self._recalled)
 
     @property
-    def skipped_everywhere(self) -> int:
-        """How many frames were skipped even at the threshold that skipped the fewest."""
-        return self.offered - int(self.counted.max(initial=0))
+    def without_recall(self) -> int:
+        """How many frames have no recall: nothing to find."""
+        return self.offered - int(self._recalled.max(initial=0))
 
     @property
-    def skipped_somewhere(self) -> int:
-        """How many frames were skipped at the threshold that skipped the most."""
-        return self.offered - int(self.counted.min(initial=self.offered))
+    def without_precision(self) -> int:
+        """How many frames have no precision at the threshold that most of them stay below."""
+        return self.offered - int(self._precise.min(initial=self.offered))
+
+
+def _quotient(total: NDArray[np.float64], count: NDArray[np.int64]) -> NDArray[np.float64]:
+    mean: NDArray[np.float64] = np.divide(total, count, out=np.full(count.shape, np.nan), where=count > 0)
+    return mean
 
 
 def average_precision_recall(

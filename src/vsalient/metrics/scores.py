@@ -31,8 +31,9 @@ class SequenceScores:
         musigma: mean precision and recall at mean + standard deviation.
         counts: (2, 256) pooled pixels off and on the object by grey value.
         curve_frames: frames that `sod_f` and `e` are means of: all but those void everywhere.
-        undefined: metric -> frames left out of its mean; `Fmax` counts those left out at every threshold,
-            `Fmax (some thresholds)` those left out at the threshold that loses the most.
+        undefined: metric -> frames left out of its mean. `Fmax` and `Fadp_musigma` count those without recall,
+            `Fmax (some thresholds)` those without precision at the threshold that most maps stay below, and
+            `Fadp_musigma (precision)` those without it at their own.
         flagged: metric -> frames with an edge case that was settled by convention.
     """
 
@@ -125,11 +126,12 @@ class SequenceAccumulator:
         undefined |= {", ".join(_SOD_CURVES[name]): frames - used for name in self._sums}
         if "Fmax" in self._metrics:
             curves["precision"], curves["recall"] = self._precision_recall.mean()
-            undefined["Fmax"] = self._precision_recall.skipped_everywhere
-            undefined["Fmax (some thresholds)"] = self._precision_recall.skipped_somewhere
+            undefined["Fmax"] = self._precision_recall.without_recall
+            undefined["Fmax (some thresholds)"] = self._precision_recall.without_precision
         precision, recall = self._musigma.mean()
         if "Fadp_musigma" in self._metrics:
-            undefined["Fadp_musigma"] = self._musigma.skipped_everywhere
+            undefined["Fadp_musigma"] = self._musigma.without_recall
+            undefined["Fadp_musigma (precision)"] = self._musigma.without_precision
         return SequenceScores(
             name=self._name,
             metrics=self._metrics,

@@ -1,26 +1,28 @@
 """Temporal stability T: how much the predicted contour has to bend from one frame to the next (DAVIS, section 4).
 
-Contours are described by shape contexts (Belongie et al., 2002; 12 angles x 5 radii) and matched in order by dynamic
-time warping; T is the mean cost of the matched pairs, 0 for a contour that keeps its shape. Contours come from
-OpenCV, simplified within 3 pixels and resampled at 3 pixels, where the DAVIS code uses its own polygon tracer: values
-follow that code closely but are not equal to it. T is therefore optional and no part of O.
+The longest outline is described by shape contexts (Belongie et al., 2002; 12 angles x 5 radii) and matched in order by
+the cheapest path; T is five times the mean cost of the matched pairs, 0 for a contour that keeps its shape. Equal to
+the DAVIS tool (its Python code, April 2016) but where two paths are equally cheap, which its heap decides.
 """
 
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.metrics.arrays import as_mask, same_shape
+from vsalient.metrics.outlines import longest_outline, resample
 
 Points = NDArray[np.float64]
 
 _TOLERANCE = 3.0
+"""Of the outline's simplification, in half pixels."""
 _SPACING = 3.0
 _ANGLES = 12
-_RADII = np.geomspace(1 / 8, 2.0, 5)
+_RADII = np.logspace(np.log10(1 / 8), np.log10(2.0), 5)
 _EPS = 2.2204e-16
+_SCALE = 5.0
+"""The DAVIS tool multiplies its mean cost by this before it prints it."""
 
 
 def temporal_stability(first: NDArray[Any], second: NDArray[Any]) -> float:
@@ -35,30 +37,22 @@ def temporal_stability(first: NDArray[Any], second: NDArray[Any]) -> float:
     """
     a, b = as_mask(first), as_mask(second)
     same_shape(a.shape, b.shape, "first mask", "second mask")
-    contour_a, contour_b = _longest_contour(a), _longest_contour(b)
+    contour_a, contour_b = _contour(a), _contour(b)
     if contour_a is None or contour_b is None:
         return float("nan")
     cost = _chi_square(_shape_contexts(contour_a), _shape_contexts(contour_b))
-    # A contour has no natural first point: the first match finds a start in the middle of its longest run of
-    # one-to-one pairs, the second one is made from there.
-    start_a, start_b = _anchor(_match(cost))
-    pairs = _match(np.roll(cost, (-start_a, -start_b), axis=(0, 1)))
-    pairs = np.mod(pairs + np.array((start_a, start_b)), cost.shape)
-    return float(np.mean([cost[i, j] for i, j in _one_to_one(pairs, cost)]))
+    # A contour has no natural first point: the cheapest pair of a first match becomes the last one of a second.
+    path = _match(cost)[:0:-1]
+    start = np.array(path[int(cost[path[:, 0], path[:, 1]].argmin())] if len(path) else (0, 0)) + 1
+    pairs = _match(np.roll(cost, (-int(start[0]), -int(start[1])), axis=(0, 1)))[::-1]
+    pairs = np.mod(pairs + start, cost.shape)
+    return _SCALE * float(np.mean([cost[i, j] for i, j in _one_to_one(pairs, cost)]))
 
 
-def _longest_contour(mask: NDArray[np.bool_]) -> Points | None:
+def _contour(mask: NDArray[np.bool_]) -> Points | None:
     """Return (n, 2) points, at most 3 pixels apart, on the longest outline."""
-    contours, _ = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return None
-    longest = max(contours, key=lambda contour: cv2.arcLength(contour, True))
-    corners: Points = cv2.approxPolyDP(longest, _TOLERANCE, True).reshape(-1, 2).astype(np.float64)
-    sides = np.roll(corners, -1, axis=0) - corners
-    parts = np.maximum(1, np.ceil(np.hypot(sides[:, 0], sides[:, 1]) / _SPACING)).astype(int)
-    steps = [corner + side * (np.arange(n) / n)[:, None] for corner, side, n in zip(corners, sides, parts, strict=True)]
-    outline: Points = np.concatenate(steps)
-    return outline
+    outline = longest_outline(mask, _TOLERANCE)
+    return None if outline is None else resample(outline, _SPACING).astype(np.float64)
 
 
 def _shape_contexts(points: Points) -> NDArray[np.float64]:
@@ -68,7 +62,7 @@ def _shape_contexts(points: Points) -> NDArray[np.float64]:
     mean = float(distance.mean())
     # Bin 0 is the outermost that counts; 5 means beyond the last radius.
     ring = np.searchsorted(_RADII, distance / mean if mean else distance, side="right")
-    angle = np.mod(np.arctan2(delta[..., 1], delta[..., 0]), 2 * np.pi)
+    angle = np.fmod(np.arctan2(delta[..., 1], delta[..., 0]) + 2 * np.pi, 2 * np.pi)
     sector = np.minimum((angle / (2 * np.pi / _ANGLES)).astype(int), _ANGLES - 1)
     size = len(points)
     inside = ring < len(_RADII)
@@ -101,19 +95,6 @@ def _match(cost: NDArray[np.float64]) -> NDArray[np.intp]:
         ways = ((total[i, j], (i - 1, j - 1)), (total[i, j + 1], (i - 1, j)), (total[i + 1, j], (i, j - 1)))
         path.append(min(ways)[1])
     return np.array(path[::-1], np.intp)
-
-
-def _anchor(path: NDArray[np.intp]) -> tuple[int, int]:
-    """Return the middle pair of the path's longest run of diagonal steps."""
-    diagonal = (np.diff(path, axis=0) == 1).all(axis=1)
-    best, length, begin = 0, 0, 0
-    for at, straight in enumerate(diagonal):
-        if not straight:
-            begin = at + 1
-        elif at + 1 - begin > length:
-            best, length = begin, at + 1 - begin
-    i, j = path[best + length // 2]
-    return int(i), int(j)
 
 
 def _one_to_one(pairs: NDArray[np.intp], cost: NDArray[np.float64]) -> list[tuple[int, int]]:

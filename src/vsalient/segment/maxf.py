@@ -22,7 +22,7 @@ _SUFFIXES = {".png", ".bmp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg"}
 class MaxFThreshold(Threshold):
     """One level for the whole sequence: the best of 256 by F-measure with β² = 0.3 (dsrfcn3d §3.1, F-Max).
 
-    Precision and recall are averaged over the frames, frames where one is undefined left out, and F is taken
+    Precision is averaged over the frames whose map reaches the level, recall over those with an object, and F is taken
     of the averages. The maps wait as compressed grey levels in a temporary file on disk, so memory stays that
     of one frame; all masks come out of `finish`.
     """
@@ -46,7 +46,8 @@ class MaxFThreshold(Threshold):
         self._spool = tempfile.TemporaryFile(prefix="vsalient-")  # noqa: SIM115
         self._precision = np.zeros(256)
         self._recall = np.zeros(256)
-        self._counted = np.zeros(256)
+        self._found = np.zeros(256)
+        self._with_object = 0
 
     def push(self, index: int, saliency: SaliencyArray) -> list[IndexedMask]:
         """Count this map against its ground truth and set it aside; nothing is certain yet.
@@ -101,17 +102,16 @@ class MaxFThreshold(Threshold):
     def _count(self, grey: NDArray[np.uint8], truth: MaskArray) -> None:
         inside = np.bincount(grey[truth], minlength=256)[::-1].cumsum()[::-1]
         above = np.bincount(grey, minlength=256)[::-1].cumsum()[::-1]
-        if inside[0] == 0:
-            return
-        # A frame counts where both are defined, as in the F-measure that `vsalient evaluate` reports.
+        # As in the F-measure that `vsalient evaluate` reports: each mean over the frames where it is defined.
         found = above > 0
         self._precision[found] += inside[found] / above[found]
-        self._recall[found] += inside[found] / inside[0]
-        self._counted += found
+        self._found += found
+        if inside[0]:
+            self._recall += inside / inside[0]
+            self._with_object += 1
 
     def _best(self) -> int:
-        frames = np.maximum(self._counted, 1)
-        precision, recall = self._precision / frames, self._recall / frames
+        precision, recall = self._precision / np.maximum(self._found, 1), self._recall / max(self._with_object, 1)
         weighted = BETA_SQUARED * precision + recall
         score = np.divide((1 + BETA_SQUARED) * precision * recall, weighted, where=weighted > 0, out=np.zeros(256))
         return int(score.argmax()) if score.any() else 255
