@@ -81,7 +81,7 @@ def test_built_in_recipes_are_sound(name):
         ("optimiser.rat=1", DataError, "unknown key 'rat'"),
         ("steps=many", DataError, "expected int"),
         ("clips.size=[3]", DataError, "list of 2"),
-        ("precision=half", DataError, "one of float32"),
+        ("precision=half", DataError, "one of auto, float32"),
         ("loss.terms={luck=1.0}", DataError, "'luck'"),
         ("clips.kinds={dream=1.0}", DataError, "'dream'"),
         ("optimiser.schedule_steps=2", DataError, "schedule_steps must be 0 or at least steps"),
@@ -357,7 +357,7 @@ def test_cli_bad_input_is_one_line(args, message, capsys):
 
 
 def test_two_processes_train_one_network(recipe, data, tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29517",
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone",
                "-m", "vsalient", "train", str(recipe), "--data", str(data), "--out", str(tmp_path / "runs"),
                "--workers", "0", "--device", "cpu", "--set", "steps=2", "--json"]  # fmt: skip
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

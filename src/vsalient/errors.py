@@ -49,5 +49,9 @@ class DataError(VsalientError):
     """A data set, recipe or ground truth does not have the form that is needed."""
 
 
+class TrainingError(VsalientError):
+    """A training run cannot go on: its loss is no number, its folder cannot be written to or is in use."""
+
+
 class MissingDependencyError(VsalientError):
     """An optional package is needed; the message says how to install it."""

@@ -106,7 +106,7 @@ def load_state_dict(path: str | Path) -> "dict[str, Tensor]":
     if kind == "safetensors":
         state = _read_safetensors(path)
     else:
-        state = _read_npz(path) if kind == "npz" else _unwrap(_read_torch(path), path)
+        state = _read_npz(path) if kind == "npz" else _unwrap(read_torch(path), path)
     if not state:
         raise CheckpointError(f"{path} holds no tensors; {_HINT}")
     if all(key.startswith("module.") for key in state):
@@ -187,7 +187,12 @@ def _read_safetensors(path: Path) -> "dict[str, Tensor]":
     return state
 
 
-def _read_torch(path: Path) -> object:
+def read_torch(path: Path) -> object:
+    """What a PyTorch file holds, its tensors mapped onto the CPU: numbers and plain data only.
+
+    Raises:
+        CheckpointError: damaged, or it holds something that could run code.
+    """
     import torch
 
     with path.open("rb") as file:

@@ -65,7 +65,10 @@ class TrainCommand(click.Command):
 )
 @click.option("--all-data", is_flag=True, help="Train on the held-out sequences too; nothing is left to validate on.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on from the run's last checkpoint.")
-@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda", help="Where to train.")
+@click.option(
+    "--minutes", type=click.FloatRange(0, min_open=True), help="Stop and save after this time; run again to go on."
+)
+@click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps", help="Where to train.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads for the network.")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make clips.")
 @click.option("--dry-run", is_flag=True, help="Count the data, write a contact sheet of clips, and stop.")
@@ -80,6 +83,7 @@ def command(
     init: str | None,
     all_data: bool,
     resume: bool,
+    minutes: float | None,
     device: str,
     threads: int | None,
     workers: int,
@@ -97,6 +101,7 @@ def command(
     vsalient train --list
     vsalient train 3dc-lite --data DUTS-TR --data DAVIS
     vsalient train 3dc-lite-video --data DAVIS --dry-run
+    vsalient train 3dc-lite-video --data DAVIS --minutes 30
     vsalient train export runs/3dc-lite-video --out mine
     """
     from vsalient.training.recipe import built_in, load_recipe, load_stages
@@ -119,20 +124,29 @@ def command(
         return
     import torch
 
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
+    from vsalient.training import processes
+
+    processes.training_device(device)
     if threads:
         torch.set_num_threads(threads)
     previous: str | None = init
     made: dict[str, str] = {}
     results = []
-    for stage in stages:
-        if len(stages) > 1 and stage.follows:
-            previous = ",".join(made[name] for name in stage.follows)
-            previous = f"mean:{previous}" if len(stage.follows) > 1 else previous
-        weights, trainer = _run_stage(stage, sources, out, device, workers, resume, previous, quiet)
-        made[stage.name] = previous = str(weights)
-        results.append({"recipe": stage.name, "weights": previous, "steps": trainer.step, "J": round(trainer.best, 4)})
+    deadline = None if minutes is None else time.monotonic() + 60 * minutes
+    try:
+        for stage in stages:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic()) / 60
+            if len(stages) > 1 and stage.follows:
+                previous = ",".join(made[name] for name in stage.follows)
+                previous = f"mean:{previous}" if len(stage.follows) > 1 else previous
+            weights, trainer = _run_stage(stage, sources, out, device, workers, resume, previous, quiet, left)
+            made[stage.name] = previous = str(weights)
+            score = round(trainer.best, 4) if trainer.best >= 0 else None
+            results.append({"recipe": stage.name, "weights": previous, "steps": trainer.step, "J": score})
+            if trainer.step < stage.steps:
+                break
+    finally:
+        processes.leave()
     if int(os.environ.get("RANK", "0")) == 0:
         click.echo(json.dumps(results) if as_json else "\n".join(str(r["weights"]) for r in results))
 
@@ -153,6 +167,7 @@ def _run_stage(
     resume: bool,
     init: str | None,
     quiet: bool,
+    minutes: float | None = None,
 ) -> "tuple[Path, Trainer]":
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
@@ -164,9 +179,10 @@ def _run_stage(
     folder = out / stage.name
     trainer = Trainer(stage, sources, folder, device=device, workers=workers, resume=resume, init=init)
     console = Console(stderr=True, quiet=quiet or trainer.rank != 0)
+    millions = sum(p.numel() for p in trainer.network.parameters()) / 1e6
     console.print(
-        f"{stage.name}: {sum(p.numel() for p in trainer.network.parameters()) / 1e6:.2f} M parameters on {device} "
-        f"({stage.precision}), {trainer.stills.sequences} stills, {trainer.videos.sequences} videos, "
+        f"{stage.name}: {millions:.2f} M parameters on {trainer.device} in {trainer.precision} ({trainer.why}), "
+        f"{trainer.stills.sequences} stills, {trainer.videos.sequences} videos, "
         f"{sum(len(s.names) for s in trainer.held_out)} held out, from step {trainer.step}"
     )
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -191,11 +207,14 @@ def _run_stage(
         if trainer.rank == 0:
             write_record(folder, stage, record)
         try:
-            return trainer.run(report), trainer
+            weights = trainer.run(report, minutes=minutes)
         finally:
             if trainer.rank == 0:
                 spent = round(record.seconds + time.monotonic() - begun, 1)
                 write_record(folder, stage, dataclasses.replace(record, seconds=spent))
+    if trainer.step < stage.steps:
+        console.print(f"{stage.name}: stopped after step {trainer.step} of {stage.steps}; run it again to go on")
+    return weights, trainer
 
 
 def _dry_run(stages: "list[Recipe]", sources: "list[PairSource]", out: Path, as_json: bool) -> None:

@@ -50,6 +50,7 @@ def residual_motion(flow: Flow, *, longest: int = GRID) -> Residual:
     small = resize_flow(flow, (max(8, round(height * scale)), max(8, round(width * scale))))
     camera = fit_camera(small, samples=800)
     own: Flow = small - camera.flow
+    # Not cv2.magnitude: its last bit depends on where in memory the arrays lie, and a resumed training run must not.
     squared = own[..., 0] ** 2 + own[..., 1] ** 2
     speed: SaliencyArray = np.sqrt(squared)
     unit = max(small.shape[:2]) / 1700  # half a pixel at 480p

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import IterableDataset
+from torch.utils.data import Dataset, Sampler
 
 from vsalient.errors import DataError
 from vsalient.training import augment, overlays, synthesis, unreliable
@@ -47,18 +47,36 @@ APART = "stills"
 """The kind of clip whose frames are unrelated stills."""
 
 
-class ClipStream(IterableDataset[Sample]):
-    """Endless training clips.
+class ClipNumbers(Sampler[list[int]]):
+    """The numbers of one process's clips, a list for each batch, without end.
 
-    Clip number n depends on the seed and n alone, whatever the number of workers and processes: a resumed run sees
-    what it would have seen.
+    Args:
+        first: number of the first clip.
+        step: distance between two clips of this process (the number of processes).
+        batch: clips a batch.
+    """
+
+    def __init__(self, *, first: int = 0, step: int = 1, batch: int = 1) -> None:
+        self.first, self.step, self.batch = first, step, batch
+
+    def __iter__(self) -> Iterator[list[int]]:
+        """From `first` on."""
+        number = self.first
+        while True:
+            yield [number + i * self.step for i in range(self.batch)]
+            number += self.batch * self.step
+
+
+class ClipStream(Dataset[Sample]):
+    """Endless training clips, by their number.
+
+    Clip number n depends on the seed and n alone; who asks for which is the sampler's business (`ClipNumbers`), so
+    that any number of workers makes the same batches, and a resumed run sees what it would have seen.
 
     Args:
         stills, videos: where pictures come from; a source that no kind of clip needs may be empty.
         recipe: what a clip is.
         seed: of the whole stream.
-        start: number of this process's first clip.
-        step: distance between this process's clips (the number of processes).
         priors: what the network gets beside the frames, computed from the augmented clip (`vsalient.priors`).
 
     Raises:
@@ -72,8 +90,6 @@ class ClipStream(IterableDataset[Sample]):
         recipe: ClipRecipe,
         *,
         seed: int = 0,
-        start: int = 0,
-        step: int = 1,
         priors: tuple[str, ...] = (),
     ) -> None:
         kinds = {k: share for k, share in recipe.kinds.items() if share > 0}
@@ -91,17 +107,7 @@ class ClipStream(IterableDataset[Sample]):
         self.names = list(kinds)
         shares = np.array([kinds[k] for k in self.names], float)
         self.shares = shares / shares.sum()
-        self.seed, self.start, self.step, self.priors = seed, start, step, priors
-
-    def __iter__(self) -> Iterator[Sample]:
-        """From `start` on; with W workers, each takes every W-th clip of this process."""
-        info = torch.utils.data.get_worker_info()
-        workers, worker = (info.num_workers, info.id) if info else (1, 0)
-        cv2.setNumThreads(0)
-        number = self.start + worker * self.step
-        while True:
-            yield self[number]
-            number += workers * self.step
+        self.seed, self.priors = seed, priors
 
     def __getitem__(self, number: int) -> Sample:
         """Clip `number`, as tensors."""

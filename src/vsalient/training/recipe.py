@@ -12,7 +12,7 @@ from vsalient.errors import DataError, OptionError
 
 Augmentation = Literal["standard", "rescale-crop", "mirror", "none"]
 Kind = Literal["still", "stills", "slide", "affine", "independent", "video", "transplant"]
-Precision = Literal["float32", "bfloat16", "float16"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,7 @@ class Recipe:
             al.: Model soups, ICML 2022). A name that stands twice counts twice.
         steps, batch, accumulate: optimiser steps, clips a step and process, micro-batches a step.
         seed: of clips and initial weights.
-        precision: autocast dtype.
+        precision: autocast dtype; "auto" is bfloat16 where the device is fast in it, else float32.
         ema: decay of the averaged weights, which are what is validated and shipped; 0 for none.
         keep: share of the weights the run began with in those that are validated and shipped, so that a run on little
             data moves them less (WiSE-FT: Wortsman et al., CVPR 2022).
@@ -136,7 +136,7 @@ class Recipe:
     batch: int = 4
     accumulate: int = 1
     seed: int = 0
-    precision: Precision = "bfloat16"
+    precision: Precision = "auto"
     ema: float = 0.998
     keep: float = 0.0
     freeze_norm: Literal["none", "encoder", "all"] = "encoder"

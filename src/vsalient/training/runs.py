@@ -12,7 +12,9 @@ import torch
 
 from vsalient import __version__
 from vsalient.errors import DataError
+from vsalient.files import write_whole
 from vsalient.training.recipe import Recipe, recipe_from_dict, to_dict
+from vsalient.training.state import read_state
 
 if TYPE_CHECKING:
     from vsalient.training.sources import PairSource
@@ -107,9 +109,7 @@ def write_record(folder: Path, recipe: Recipe, record: Record) -> None:
     """Write `run.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps({"recipe": to_dict(recipe), **asdict(record)}, indent=2, ensure_ascii=False)
-    temporary = folder / f".{RECORD}.part"
-    temporary.write_text(text + "\n", "utf-8")
-    temporary.replace(folder / RECORD)
+    write_whole(folder / RECORD, text + "\n")
 
 
 def read_run(folder: Path) -> Run:
@@ -149,7 +149,7 @@ def _recipe(folder: Path) -> Recipe:
                 f"{folder} is no run of `vsalient train`: it has neither {RECORD} nor last.ckpt; give OUT/RECIPE"
             ) from None
         # Mapped: of a large file only the recipe is read.
-        table = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)["recipe"]
+        table = read_state(checkpoint)["recipe"]
     return recipe_from_dict(table, str(folder))
 
 

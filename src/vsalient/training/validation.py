@@ -1,6 +1,6 @@
 """Scores on held-out sequences while a run goes on: quick, the same every time, and only for choosing."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import cv2
@@ -11,6 +11,7 @@ from torch import nn
 
 from vsalient.models.network import describe
 from vsalient.training.data import clip_priors
+from vsalient.training.processes import Processes
 from vsalient.training.recipe import Recipe
 from vsalient.training.sources import PairSource
 
@@ -31,31 +32,66 @@ class Scores:
 
 
 def validate(
-    network: nn.Module, held_out: Sequence[PairSource], recipe: Recipe, device: torch.device, *, clips: int = 3
-) -> Scores:
+    network: nn.Module,
+    held_out: Sequence[PairSource],
+    recipe: Recipe,
+    device: torch.device,
+    dtype: torch.dtype = torch.float32,
+    processes: Processes | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+    *,
+    clips: int = 3,
+) -> Scores | None:
     """Score a network on up to `clips` clips of every held-out sequence, spread evenly.
 
     Clips have 8 frames where the recipe trains on all frames (else the recipe's length) at the recipe's size.
+
+    Args:
+        network: what to score, on `device`.
+        held_out: the sequences.
+        recipe: whose clips they are.
+        device: where to compute.
+        dtype: of autocast; float32 for none.
+        processes: those that share the sequences and all get the scores; None for this one alone.
+        stopping: asked before each sequence (by a process that is alone) whether to give up.
+        clips: of each sequence at most.
+
+    Returns:
+        The scores, None when it gave up.
     """
+    processes = processes or Processes(device)
     length = 8 if recipe.clips.target == "all" and recipe.clips.frames > 1 else recipe.clips.frames
     was_training = network.training
     network.eval()
-    jaccards: dict[str, float] = {}
-    errors: list[float] = []
-    for source in held_out:
-        for number, name in enumerate(source.names):
-            total = source.length(number)
-            starts = np.unique(np.linspace(0, max(0, total - length), clips).round().astype(int))
-            scores = [_clip(network, source, number, int(s), length, recipe, device) for s in starts]
-            jaccards[name] = float(np.mean([j for s in scores for j, _ in s]))
-            errors.append(float(np.mean([e for s in scores for _, e in s])))
+    work = [(source, number) for source in held_out for number in range(len(source.names))]
+    found: dict[int, tuple[str, float, float]] = {}
+    for place in range(processes.rank, len(work), processes.world):
+        if processes.world == 1 and stopping():
+            network.train(was_training)
+            return None
+        source, number = work[place]
+        total = source.length(number)
+        starts = np.unique(np.linspace(0, max(0, total - length), clips).round().astype(int))
+        scores = [_clip(network, source, number, int(s), length, recipe, device, dtype) for s in starts]
+        jaccard = float(np.mean([j for s in scores for j, _ in s]))
+        found[place] = source.names[number], jaccard, float(np.mean([e for s in scores for _, e in s]))
     network.train(was_training)
-    return Scores(float(np.mean(list(jaccards.values()))), float(np.mean(errors)), jaccards)
+    shared = {place: row for share in processes.gather(found) for place, row in share.items()}
+    rows = [shared[place] for place in sorted(shared)]
+    jaccards = {name: jaccard for name, jaccard, _ in rows}
+    return Scores(float(np.mean(list(jaccards.values()))), float(np.mean([error for *_, error in rows])), jaccards)
 
 
 @torch.inference_mode()
 def _clip(
-    network: nn.Module, source: PairSource, number: int, start: int, length: int, recipe: Recipe, device: torch.device
+    network: nn.Module,
+    source: PairSource,
+    number: int,
+    start: int,
+    length: int,
+    recipe: Recipe,
+    device: torch.device,
+    dtype: torch.dtype,
 ) -> list[tuple[float, float]]:
     height, width = recipe.clips.size
     indices = [min(start + i, source.length(number) - 1) for i in range(length)]
@@ -63,10 +99,9 @@ def _clip(
     resized = [cv2.resize(p[0], (width, height), interpolation=cv2.INTER_AREA) for p in pairs]
     small = np.stack(resized).astype(np.uint8)
     clip = torch.from_numpy(small).to(device).permute(3, 0, 1, 2)[None].float() / 255
-    reduced = recipe.precision != "float32"
     described = describe(network)
     priors = {name: x[None].to(device) for name, x in clip_priors(small, described.priors).items()}
-    with torch.autocast(device.type, torch.bfloat16, enabled=reduced):
+    with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         logits = described.forward(clip, **priors)
     probability: NDArray[np.float32] = described.probability(logits)[0].float().cpu().numpy()
     kept = {"middle": [length // 2], "last": [length - 1]}.get(recipe.clips.target, list(range(length)))

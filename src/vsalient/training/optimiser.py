@@ -1,0 +1,69 @@
+"""What moves and how fast: frozen weights, optimisers and learning rates as recipes state them."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from vsalient.models.network import describe
+from vsalient.training.recipe import Recipe
+
+
+def schedule(recipe: Recipe, step: int) -> float:
+    """The share of the learning rate at a 0-based step."""
+    optimiser = recipe.optimiser
+    share = min(1.0, (step + 1) / max(1, optimiser.warmup))
+    if optimiser.schedule == "cosine":
+        share *= 0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * step / (optimiser.schedule_steps or recipe.steps)))
+    elif optimiser.schedule == "step":
+        share *= optimiser.gamma ** (step // optimiser.step_size)
+    elif optimiser.schedule == "exponential":
+        share *= optimiser.gamma ** (step / optimiser.step_size)
+    return float(share)
+
+
+def training_mode(network: nn.Module, recipe: Recipe) -> None:
+    """Put a network in training mode, less the batch norms that the recipe freezes."""
+    network.train()
+    kept = {"none": None, "encoder": describe(network).encoder, "all": network}[recipe.freeze_norm]
+    if kept is not None:
+        for module in kept.modules():
+            if isinstance(module, _BatchNorm):
+                module.eval()
+
+
+def freeze(network: nn.Module, recipe: Recipe) -> dict[str, list[nn.Parameter]]:
+    """Freeze what the recipe freezes; gives the others, the encoder's and the rest."""
+    prefixes = recipe.optimiser.frozen + (("encoder.",) if recipe.optimiser.encoder_rate == 0 else ())
+    groups: dict[str, list[nn.Parameter]] = {"encoder": [], "rest": []}
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(not name.startswith(prefixes))
+        if parameter.requires_grad:
+            groups["encoder" if name.startswith("encoder.") else "rest"].append(parameter)
+    return groups
+
+
+def make_optimiser(parameters: dict[str, list[nn.Parameter]], recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser with two groups: the encoder's parameters and the rest."""
+    o = recipe.optimiser
+    groups: list[dict[str, Any]] = [
+        {"params": parameters["encoder"], "lr": o.encoder_rate},
+        {"params": parameters["rest"], "lr": o.rate},
+    ]
+    if o.name == "sgd":
+        return torch.optim.SGD(groups, momentum=o.momentum, weight_decay=o.weight_decay)
+    kind = torch.optim.AdamW if o.name == "adamw" else torch.optim.Adam
+    return kind(groups, betas=(o.momentum, o.second), weight_decay=o.weight_decay)
+
+
+def apply_options(optimiser: torch.optim.Optimizer, recipe: Recipe) -> None:
+    """Set what a resumed optimiser took from its checkpoint to what the recipe says now."""
+    o = recipe.optimiser
+    for group in optimiser.param_groups:
+        group["weight_decay"] = o.weight_decay
+        if "betas" in group:
+            group["betas"] = (o.momentum, o.second)
+        else:
+            group["momentum"] = o.momentum
