@@ -50,6 +50,7 @@ class WorkerProcess:
         timeout: seconds that one input may take.
         progress: told of frames as they are done.
         memory: bytes that the child may allocate (Linux); more ends it.
+        limits: what an input may have at most: seconds, pixels, frames.
     """
 
     def __init__(
@@ -60,10 +61,12 @@ class WorkerProcess:
         timeout: float | None = None,
         progress: Progress | None = None,
         memory: int | None = None,
+        limits: Mapping[str, float] | None = None,
     ) -> None:
         self._command = [sys.executable, "-m", "vsalient", *arguments, "--worker"]
         self._environment = {**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"}
         self._timeout, self._progress, self._memory = timeout, progress, memory
+        self._limits = dict(limits or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: Any = None
         self._buffer = b""
@@ -75,6 +78,7 @@ class WorkerProcess:
             "input": task.source,
             "outputs": {kind: str(path) for kind, path in task.outputs.items()},
             "redo": task.redo,
+            "limits": self._limits,
         }
         if claim is not None:
             request["claim"] = {"folder": str(task.outputs[next(iter(task.outputs))].parent), "place": claim.place}
@@ -102,6 +106,11 @@ class WorkerProcess:
             self._swept(task)
             stopped = self._stopped.is_set()
             return Result(task.source, "failed", f"{task.source}: {'stopped' if stopped else why}", final=stopped)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether it was told to end: it takes no more tasks then."""
+        return self._stopped.is_set()
 
     def stop(self) -> None:
         """End the child and whatever it does, from any thread."""
