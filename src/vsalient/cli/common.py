@@ -5,7 +5,6 @@ import logging
 import math
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -302,44 +301,6 @@ def _with_stdin(inputs: Sequence[str]) -> Iterable[str]:
             yield from (line.strip() for line in sys.stdin or () if line.strip())
         else:
             yield text
-
-
-def run_batch(
-    sources: Sequence[Path], work: Callable[[Path], Outcome], *, keep_going: bool, failed: Sequence[Outcome] = ()
-) -> tuple[list[Outcome], VsalientError | None]:
-    """Do `work` for every source in order, until one fails or, with `keep_going`, to the end.
-
-    A model that cannot be loaded ends the batch either way: no other source would fare better. What nobody foresaw is
-    a source's failure like any other, its traceback at the log's finest level (`-v`).
-
-    Returns:
-        What became of each source, `failed` first; and the failure that ended the batch, to be raised once the
-        outcomes are reported. It names the source at fault when there are several.
-    """
-    outcomes = list(failed)
-    for source in sources:
-        try:
-            outcomes.append(work(source))
-        except Exception as error:
-            if os.environ.get("VSALIENT_DEBUG"):
-                raise
-            text = " ".join(str(error).split())
-            if not isinstance(error, VsalientError | OSError):
-                text = (
-                    f"an error that nobody foresaw ({type(error).__name__}: {text}); -v shows where, please report it"
-                )
-                logging.getLogger("vsalient").debug("%s", traceback.format_exc(), extra={"as_it_is": True})
-            outcomes.append(Outcome(str(source), error=text))
-            if isinstance(error, ModelLoadError):
-                return outcomes, error
-            if keep_going:
-                continue
-            if isinstance(error, VsalientError) and (len(sources) == 1 or str(source) in text):
-                return outcomes, error
-            failure = VsalientError(f"{source}: {text}")
-            failure.__cause__ = error
-            return outcomes, failure
-    return outcomes, None
 
 
 def print_path(path: Path) -> None:

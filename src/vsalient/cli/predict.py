@@ -1,5 +1,6 @@
 """`vsalient predict`: videos in, saliency videos, maps and masks out."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,7 +16,6 @@ from vsalient.cli.common import (
     check_engine_options,
     check_times,
     clip_options,
-    find_inputs,
     load_with_progress,
     look_options,
     model_options,
@@ -23,7 +23,8 @@ from vsalient.cli.common import (
     options,
     range_options,
 )
-from vsalient.cli.naming import keep_wanted, parse_kinds, plan_targets
+from vsalient.cli.many import Many, many_options
+from vsalient.cli.naming import parse_kinds, plan_targets
 from vsalient.cli.work import Worker
 from vsalient.outputs.kinds import Looks
 from vsalient.procedure import plan_procedure
@@ -60,6 +61,7 @@ _mask_options = options(
 @look_options("video")
 @_mask_options
 @batch_options
+@many_options
 @model_options
 @clip_options
 @range_options
@@ -99,6 +101,7 @@ def command(
 
     INPUT is a video, a folder of frames, a folder of videos, a glob, or - for a list of paths on stdin.
     """
+    many = Many.current()
     check_batch_options(overwrite, skip_existing, quiet, verbose)
     exact = check_engine_options(device, dtype, exact, protocol)
     check_times(start, end, rate)
@@ -122,9 +125,12 @@ def command(
         background=check_color(background_color),
     )
     endings = {"alpha": alpha_ending(alpha_format), "video": ".mkv" if lossless else ".mp4"}
-    sources, failed = find_inputs(inputs, keep_going=keep_going, quiet=quiet)
-    planned = plan_targets(sources, wanted, output, model=entry.name, endings=endings, skip_existing=skip_existing)
-    jobs = keep_wanted(planned, overwrite=overwrite, skip_existing=skip_existing)
+    sources, failed = many.inputs(inputs, keep_going=keep_going, quiet=quiet)
+    plan = partial(
+        plan_targets, kinds=wanted, output=output, model=entry.name, endings=endings, skip_existing=skip_existing
+    )
+    asked = {"procedure": procedure}
+    jobs = many.wanted(sources, plan, asked, overwrite=overwrite, skip_existing=skip_existing)
 
     # Rich and PyTorch are loaded only now, when nothing can be wrong with the options any more.
     from vsalient.cli.progress import Narrator

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,6 @@ from vsalient.cli.common import (
     check_engine_options,
     check_times,
     clip_options,
-    find_inputs,
     load_with_progress,
     look_options,
     model_options,
@@ -25,6 +25,7 @@ from vsalient.cli.common import (
     options,
     range_options,
 )
+from vsalient.cli.many import Many, many_options
 from vsalient.errors import InputError, OptionError
 from vsalient.outputs.kinds import KINDS, Looks
 
@@ -79,6 +80,7 @@ _maps_option = option(
 @_mask_options
 @look_options("masks")
 @batch_options
+@many_options
 @_maps_option
 @range_options
 @model_options
@@ -130,12 +132,13 @@ def command(
 
     INPUT is a video, a folder of frames, a folder of videos, a glob, or - for a list of paths on stdin.
     """
+    many = Many.current()
     check_batch_options(overwrite, skip_existing, quiet, verbose)
     exact = check_engine_options(device, dtype, exact, protocol)
     check_times(start, end, rate)
     # What can be slow to import comes after the help and the cheapest checks.
     from vsalient.checkpoints import find_entry
-    from vsalient.cli.naming import keep_wanted, parse_kinds, plan_targets
+    from vsalient.cli.naming import parse_kinds, plan_targets
     from vsalient.cli.work import Worker
     from vsalient.procedure import plan_procedure
     from vsalient.segment.masks import Masks
@@ -163,14 +166,15 @@ def command(
         raise OptionError("gray masks cannot hold object numbers: leave out --mask-style gray or --instances")
     looks = Looks(mask_style=style, audio=not no_audio, background=check_color(background_color))
 
-    sources, failed = find_inputs(inputs or maps, keep_going=keep_going, quiet=quiet)
+    sources, failed = many.inputs(inputs or maps, keep_going=keep_going, quiet=quiet)
     made = None
     if maps:
         made = _pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
     endings = {"alpha": alpha_ending(alpha_format), "video": ".mkv" if lossless else ".mp4"}
     name = "maps" if maps else entry.name
-    planned = plan_targets(sources, wanted, output, model=name, endings=endings, skip_existing=skip_existing)
-    jobs = keep_wanted(planned, overwrite=overwrite, skip_existing=skip_existing)
+    plan = partial(plan_targets, kinds=wanted, output=output, model=name, endings=endings, skip_existing=skip_existing)
+    asked = {"procedure": procedure}
+    jobs = many.wanted(sources, plan, asked, overwrite=overwrite, skip_existing=skip_existing)
     from vsalient.cli.progress import Narrator
 
     narrator = Narrator(quiet=quiet, verbose=verbose)

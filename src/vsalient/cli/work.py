@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsalient import __version__
-from vsalient.cli.common import Outcome, expected_frames, input_records, print_path, run_batch
+from vsalient.cli.common import Outcome, expected_frames, input_records, print_path
+from vsalient.cli.many import Many
 from vsalient.cli.naming import Job, stem_of
 from vsalient.figures import Report
 from vsalient.outputs.kinds import Looks
@@ -133,11 +134,18 @@ class Worker:
         Raises:
             VsalientError: what ended the batch.
         """
+        many = Many.current()
+        if many.worker:
+            from vsalient.cli.serving import serve_requests
+
+            return serve_requests(self)
         began = time.perf_counter()
-        by_source = {job.source: job for job in jobs}
-        outcomes, failure = run_batch(
-            list(by_source), lambda source: self.work(by_source[source]), keep_going=keep_going, failed=failed
-        )
+        outcomes = list(failed)
+        failure: BaseException | None
+        try:
+            failure = many.run(self, jobs, outcomes, keep_going=keep_going)
+        except KeyboardInterrupt as stop:  # Ctrl-C, or a signal to end: what was done is said all the same
+            failure = stop
         if as_json:
             summary = {
                 "version": __version__,
@@ -148,6 +156,7 @@ class Worker:
                 "seconds": round(time.perf_counter() - began, 3),
                 "inputs": input_records(outcomes),
                 "failed": sum(outcome.error is not None for outcome in outcomes),
+                "interrupted": isinstance(failure, KeyboardInterrupt),
             }
             click.echo(json.dumps(summary, indent=2))
         if failure is not None:

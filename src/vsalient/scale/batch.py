@@ -3,7 +3,7 @@
 import queue
 import random
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +69,7 @@ class Batch:
         self._agenda, self._ledger, self._keep_going = agenda, ledger, keep_going
         self._waiting: set[str] = set()
 
-    def run(self, workers: Sequence[Work]) -> Iterator[Result]:
+    def run(self, workers: Sequence[Work]) -> Generator[Result, None, None]:
         """Work with each of `workers` in a thread of its own (a single one in this thread); yield results as they come.
 
         Raises:

@@ -32,6 +32,9 @@ class Watch:
         folders: what to watch.
         settled: seconds without a change after which an input counts as complete.
 
+    Attributes:
+        folders: what is watched.
+
     Raises:
         OptionError: one is no folder.
     """
@@ -40,7 +43,7 @@ class Watch:
         for folder in folders:
             if not Path(folder).is_dir():
                 raise OptionError(f"--watch needs folders, {folder} is none")
-        self._folders, self._settled = list(folders), settled
+        self.folders, self._settled = [Path(folder) for folder in folders], settled
         self._seen: dict[Path, _Seen] = {}
         self._looked = float("-inf")
 
@@ -62,7 +65,7 @@ class Watch:
                 yield path
 
     def _inputs(self) -> Iterator[Path]:
-        for folder in self._folders:
+        for folder in self.folders:
             try:
                 found = find_sources([folder])
             except InputError:  # empty so far

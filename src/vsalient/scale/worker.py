@@ -51,6 +51,7 @@ class WorkerProcess:
         progress: told of frames as they are done.
         memory: bytes that the child may allocate (Linux); more ends it.
         limits: what an input may have at most: seconds, pixels, frames.
+        extra: input -> its maps made earlier.
     """
 
     def __init__(
@@ -62,11 +63,12 @@ class WorkerProcess:
         progress: Progress | None = None,
         memory: int | None = None,
         limits: Mapping[str, float] | None = None,
+        extra: Mapping[str, str] | None = None,
     ) -> None:
         self._command = [sys.executable, "-m", "vsalient", *arguments, "--worker"]
         self._environment = {**os.environ, **(environment or {}), "PYTHONUNBUFFERED": "1"}
         self._timeout, self._progress, self._memory = timeout, progress, memory
-        self._limits = dict(limits or {})
+        self._limits, self._extra = dict(limits or {}), dict(extra or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._errors: Any = None
         self._buffer = b""
@@ -80,6 +82,8 @@ class WorkerProcess:
             "redo": task.redo,
             "limits": self._limits,
         }
+        if task.source in self._extra:
+            request["extra"] = self._extra[task.source]
         if claim is not None:
             request["claim"] = {"folder": str(task.outputs[next(iter(task.outputs))].parent), "place": claim.place}
             request["claim"] |= {"generation": claim.generation, "name": claim.name, "token": claim.token}

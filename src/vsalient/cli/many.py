@@ -1,0 +1,404 @@
+"""The options for many videos, and the batch loop of `predict` and `segment` under them."""
+
+import contextlib
+import logging
+import os
+import traceback
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from vsalient import __version__
+from vsalient.cli.asked import asked_options, child_arguments
+from vsalient.cli.common import Command, ModelLoadError, Outcome, find_inputs, option, options, print_path
+from vsalient.cli.naming import Job, keep_wanted
+from vsalient.errors import OptionError, VsalientError
+from vsalient.scale.agenda import Agenda, Result, Task
+from vsalient.scale.batch import Batch, Ledger, Work
+from vsalient.scale.claims import ClaimLost, Claims
+
+if TYPE_CHECKING:
+    from vsalient.cli.work import Worker
+    from vsalient.scale.watch import Watch
+
+_META = "vsalient.many"
+log = logging.getLogger(__name__)
+
+Plan = Callable[[Sequence[Path]], list[Job]]
+
+
+def many_options(command: Command) -> Command:
+    """--manifest, --shard, --claim, --jobs, --retries, --timeout, --watch, --runner, --address.
+
+    Their values are found by `Many.current`, so that the verbs need not hand them on.
+    """
+    group = "Many videos"
+
+    def kept(ctx: click.Context, parameter: click.Parameter, value: Any) -> Any:
+        ctx.meta.setdefault(_META, {})[parameter.name] = value
+        return value
+
+    own: dict[str, Any] = {"expose_value": False, "callback": kept}
+    return options(
+        option(group, "--manifest", metavar="FILE",
+               help="Record in this JSON Lines file what became of every input, and go on from it: what is done with "
+                    "equal settings is skipped, what failed or was broken off is done again. {shard}, {host} and "
+                    "{pid} make a file for each worker.", **own),
+        option(group, "--shard", metavar="I/N",
+               help="Do only the I-th of N shares of the inputs, counted from 1. auto takes Slurm's array or "
+                    "torchrun's ranks, auto/N Kubernetes' completion index.", **own),
+        option(group, "--claim", is_flag=True,
+               help="Share the inputs with other workers on the same output folder: each input is done once, and "
+                    "what a worker that died held is taken over.", **own),
+        option(group, "--claim-timeout", type=click.FloatRange(min=1), default=60.0, show_default=True,
+               metavar="SECONDS", help="How long a worker may be silent before its claims are taken over.", **own),
+        option(group, "-j", "--jobs", type=click.IntRange(1, 256), default=1, show_default=True, metavar="N",
+               help="Work in N processes that share the cores; pays for many short videos.", **own),
+        option(group, "--retries", type=click.IntRange(0, 100), default=0, show_default=True, metavar="N",
+               help="Try an input that failed N more times, each after a longer pause.", **own),
+        option(group, "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
+               help="Give an input up that takes longer; the work is then done in a process of its own.", **own),
+        option(group, "--watch", is_flag=True,
+               help="Keep the input folders under watch and do what arrives, once it is complete; ends with Ctrl-C.",
+               **own),
+        option(group, "--runner", type=click.Choice(["local", "ray"]), default="local", show_default=True,
+               help="Where the work is done: in this process and --jobs, or by actors of a Ray cluster.", **own),
+        option(group, "--address", metavar="ADDRESS",
+               help="The Ray cluster; auto finds one that runs here.  [default: a new one on this machine]", **own),
+        option(group, "--worker", is_flag=True, hidden=True, help="Take requests from stdin.", **own),
+    )(command)  # fmt: skip
+
+
+@dataclass
+class Many:
+    """What was asked for of many videos, and what becomes of it.
+
+    Attributes:
+        manifest, shard, claim, claim_timeout, jobs, retries, timeout, watch, runner, address, worker: the options.
+        ledger: what is known of the inputs and where it is recorded.
+        redo: inputs whose outputs stand and may be replaced.
+        watching: looks for new inputs.
+        plan: from inputs to jobs, for those that come later.
+    """
+
+    manifest: str | None = None
+    shard: str | None = None
+    claim: bool = False
+    claim_timeout: float = 60.0
+    jobs: int = 1
+    retries: int = 0
+    timeout: float | None = None
+    watch: bool = False
+    runner: str = "local"
+    address: str | None = None
+    worker: bool = False
+    ledger: Ledger = field(default_factory=lambda: Ledger(""))
+    redo: set[Path] = field(default_factory=set)
+    watching: "Watch | None" = None
+    plan: Plan | None = None
+
+    @classmethod
+    def current(cls) -> "Many":
+        """Of the command that is running."""
+        context = click.get_current_context()
+        made = context.meta.get(f"{_META}.made")
+        if not isinstance(made, Many):
+            made = context.meta[f"{_META}.made"] = cls(**context.meta.get(_META, {}))
+        return made
+
+    def inputs(self, inputs: Sequence[str], *, keep_going: bool, quiet: bool) -> tuple[list[Path], list[Outcome]]:
+        """As `find_inputs`; nothing yet for a child that is told its inputs, and where folders are watched.
+
+        Raises:
+            OptionError: what is to be watched is no folder.
+        """
+        if self.worker:
+            return [], []
+        if self.watch:
+            from vsalient.scale.watch import Watch
+
+            self.watching = Watch(inputs)
+            return [], []
+        return find_inputs(inputs, keep_going=keep_going, quiet=quiet)
+
+    def wanted(
+        self, sources: Sequence[Path], plan: Plan, settings: Mapping[str, Any], *, overwrite: bool, skip_existing: bool
+    ) -> list[Job]:
+        """The jobs of this worker's share, without what exists and is to be skipped.
+
+        Args:
+            sources: all inputs; names that collide are found among all of them, whatever the share.
+            plan: from inputs to jobs.
+            settings: what was asked for beyond the options: procedure and the like.
+            overwrite: replace outputs that exist and that no record of ours speaks of.
+            skip_existing: leave them alone.
+
+        Raises:
+            OptionError: a share outside its range, or a manifest of other settings.
+            OutputError: an output exists, or a manifest or claim cannot be written.
+        """
+        self._check()
+        if self.worker:
+            return []
+        self.plan = plan
+        jobs = plan(sources)
+        share = None
+        if self.shard is not None:
+            from vsalient.scale.shares import parse_share
+
+            share = parse_share(self.shard)
+            jobs = [job for job in jobs if share.holds(job.source)]
+        if self.manifest is not None or self.claim:
+            self.ledger = self._opened(settings, share, replace=overwrite or skip_existing)
+        if self.ledger.claims is not None:
+            self.ledger.claims.prepare([target.path.parent for job in jobs for target in job.targets[:1]])
+        self._sweep(jobs)
+        if self.watching is not None:
+            self._refuse_loop(plan)
+        ours = {job.source for job in jobs if self.ledger.ours(_task(job))}
+        self.redo = {job.source for job in jobs if job.source in ours or overwrite}
+        kept = {
+            job.source: job
+            for job in keep_wanted(
+                [job for job in jobs if job.source not in ours], overwrite=overwrite, skip_existing=skip_existing
+            )
+        }
+        return [kept.get(job.source, job) for job in jobs]
+
+    def _check(self) -> None:
+        if self.watch and (self.shard is not None and self.shard.startswith("auto")) and self.runner == "ray":
+            raise OptionError("--watch does not go with --runner ray: leave one of them out")
+        if self.address is not None and self.runner != "ray":
+            raise OptionError("--address is for --runner ray: give both, or leave it out")
+        if self.runner == "ray" and self.timeout is not None:
+            raise OptionError("--timeout does not go with --runner ray: Ray's actors are not stopped in the middle")
+
+    def _opened(self, settings: Mapping[str, Any], share: Any, *, replace: bool) -> Ledger:
+        from vsalient.scale.identity import fingerprint, plain
+        from vsalient.scale.manifest import ManifestWriter, check_settings, read_manifest
+
+        asked = plain({**asked_options(click.get_current_context()), **settings})
+        name = fingerprint(asked)
+        ledger = Ledger(name, retries=self.retries)
+        if self.manifest is not None:
+            path = self._manifest_path(share)
+            if path.exists():
+                ledger.before = read_manifest(path)
+                check_settings(ledger.before, name, asked, replace=replace)
+            resolved = {"version": __version__, **_machine(), "share": None if share is None else str(share)}
+            ledger.writer = ManifestWriter(path, settings=name, asked=asked, resolved=resolved)
+        if self.claim:
+            ledger.claims = Claims(name, patience=self.claim_timeout, redo_other=replace)
+        return ledger
+
+    def _manifest_path(self, share: Any) -> Path:
+        import socket
+
+        assert self.manifest is not None
+        fields = {"shard": "1-1", "host": socket.gethostname(), "pid": os.getpid()}
+        if share is not None:
+            fields["shard"] = f"{share.index + 1}-{share.count}"
+        try:
+            return Path(self.manifest.format(**fields)).expanduser()
+        except (KeyError, ValueError, IndexError, AttributeError):
+            raise OptionError(
+                f"--manifest '{self.manifest}' is no template: use {{shard}}, {{host}}, {{pid}}"
+            ) from None
+
+    def _sweep(self, jobs: Sequence[Job]) -> None:
+        from vsalient.sweeping import sweep
+
+        removed = sweep({target.path.parent for job in jobs for target in job.targets})
+        if removed:
+            log.info("Swept %d leftovers of runs that were killed.", len(removed))
+
+    def _refuse_loop(self, plan: Plan) -> None:
+        """Outputs in a folder under watch would be the next inputs."""
+        assert self.watching is not None
+        for folder in self.watching.folders:
+            for job in plan([folder / "film.mp4"]):
+                for target in job.targets:
+                    if folder.resolve() in target.path.resolve().parents:
+                        raise OptionError(f"outputs would go into {folder}, which is watched: choose another -o")
+
+    # The loop.
+
+    def run(
+        self, worker: "Worker", jobs: Sequence[Job], outcomes: list[Outcome], *, keep_going: bool
+    ) -> Exception | None:
+        """Do all jobs; `outcomes` grows as they end.
+
+        Returns:
+            The failure that ended the batch, None when it came to its end.
+        """
+        self.ledger.retries = self.retries
+        by_source = {str(job.source): job for job in jobs}
+        tasks = [_task(job, redo=job.source in self.redo) for job in jobs if job.targets]
+        for job in jobs:
+            if not job.targets:
+                self._skipped(worker, outcomes, str(job.source), "its outputs exist")
+        feed = (lambda: self._arrived(by_source, outcomes)) if self.watching is not None else None
+        agenda = Agenda(tasks, feed)
+        done: dict[str, Outcome] = {}
+        errors: dict[str, Exception] = {}
+        batch = Batch(agenda, self.ledger, keep_going=keep_going or self.watch)
+        with contextlib.ExitStack() as stack:
+            for end in (self.ledger.writer, self.ledger.claims):
+                if end is not None:
+                    stack.enter_context(end)
+            crew = stack.enter_context(self._crew(worker, by_source, done, errors))
+            for result in stack.enter_context(contextlib.closing(batch.run(crew))):
+                if result.state == "skipped":
+                    self._skipped(worker, outcomes, result.source, result.note)
+                    continue
+                outcome = done.pop(result.source, None) or self._outcome(worker, by_source[result.source], result)
+                outcome.error = result.error
+                outcomes.append(outcome)
+                ended = result.state == "failed" and (result.final or not (keep_going or self.watch))
+                if ended:
+                    return _failure(result, errors.get(result.source), alone=len(jobs) == 1)
+        return None
+
+    @contextlib.contextmanager
+    def _crew(
+        self, worker: "Worker", by_source: dict[str, Job], done: dict[str, Outcome], errors: dict[str, Exception]
+    ) -> Iterator[Sequence[Work]]:
+        if self.runner == "ray":
+            from vsalient.ray import actor_crew
+
+            with actor_crew(child_arguments(click.get_current_context()), self.jobs, self.address) as crew:
+                yield crew
+            return
+        if self.jobs == 1 and self.timeout is None:
+            yield [lambda task, claim: work_here(worker, by_source[task.source], task, done, errors)]
+            return
+        from vsalient.scale.worker import WorkerProcess, thread_settings
+
+        arguments = child_arguments(click.get_current_context())
+        settings = thread_settings(self.jobs)
+        extra = None if worker.maps is None else {str(k): str(v) for k, v in worker.maps.items()}
+        children = [
+            WorkerProcess(arguments, environment=settings, timeout=self.timeout, extra=extra) for _ in range(self.jobs)
+        ]
+        try:
+            yield children
+        except BaseException:
+            with ThreadPoolExecutor(len(children)) as pool:
+                list(pool.map(WorkerProcess.stop, children))
+            raise
+        finally:
+            with ThreadPoolExecutor(len(children)) as pool:
+                list(pool.map(WorkerProcess.close, children))
+
+    def _arrived(self, by_source: dict[str, Job], outcomes: list[Outcome]) -> Iterable[Task]:
+        assert self.watching is not None and self.plan is not None
+        for path in self.watching.new():
+            try:
+                jobs = self.plan([path])
+            except VsalientError as error:
+                outcomes.append(Outcome(str(path), error=str(error)))
+                log.error("%s: %s", path, error)
+                continue
+            for job in jobs:
+                again = str(job.source) in by_source
+                redo = again or job.source in self.redo or self.ledger.ours(_task(job))
+                kept = keep_wanted([job], overwrite=redo, skip_existing=True)[0]
+                if kept.targets:
+                    by_source[str(job.source)] = kept
+                    yield _task(kept, redo=redo)
+
+    @staticmethod
+    def _skipped(worker: "Worker", outcomes: list[Outcome], source: str, why: str) -> None:
+        outcomes.append(Outcome(source, skipped=True))
+        worker.narrator.say(f"{source}: skipped, {why}")
+
+    @staticmethod
+    def _outcome(worker: "Worker", job: Job, result: Result) -> Outcome:
+        """Of work that was done elsewhere."""
+        outcome = Outcome(result.source, partial=result.state == "partial", summary=result.summary, error=result.error)
+        for line in result.warnings:
+            worker.narrator.say(line)
+        if result.state == "failed":
+            return outcome
+        outcome.written = {target.kind: target.path for target in job.targets}
+        frames, seconds = result.summary.get("frames", 0), result.summary.get("seconds") or 0.0
+        worker.narrator.say(f"{result.source}: {frames} frames in {seconds:.1f} s")
+        if worker.print_paths:
+            for target in job.targets:
+                print_path(target.path)
+        return outcome
+
+
+def work_here(worker: "Worker", job: Job, task: Task, done: dict[str, Outcome], errors: dict[str, Exception]) -> Result:
+    """Do a task in this process."""
+    worker.overwrite = task.redo
+    with _warnings() as lines:
+        try:
+            outcome = worker.work(job)
+        except ClaimLost:
+            raise
+        except Exception as error:
+            errors[task.source] = error
+            return failed(task.source, error, lines)
+    done[task.source] = outcome
+    engine = None if worker.model is None else worker.model.description
+    return Result(task.source, outcome.state, outcome.error, outcome.summary, lines, engine)
+
+
+def failed(source: str, error: Exception, lines: list[str]) -> Result:
+    """The result of an input that failed. What nobody foresaw is a failure like any other, its traceback shown by -v.
+
+    Raises:
+        Exception: that error, where `VSALIENT_DEBUG` is set.
+    """
+    if os.environ.get("VSALIENT_DEBUG"):
+        raise error
+    text = " ".join(str(error).split())
+    if not isinstance(error, VsalientError | OSError):
+        text = f"an error that nobody foresaw ({type(error).__name__}: {text}); -v shows where, please report it"
+        lasting = "".join(traceback.format_exception(error))
+        logging.getLogger("vsalient").debug("%s", lasting, extra={"as_it_is": True})
+    return Result(source, "failed", text, warnings=lines, final=isinstance(error, ModelLoadError))
+
+
+def _failure(result: Result, error: Exception | None, *, alone: bool) -> Exception:
+    """What to raise for the input that ended a batch: it names the input when there are several."""
+    text = result.error or "failed"
+    if isinstance(error, VsalientError) and (alone or isinstance(error, ModelLoadError) or result.source in text):
+        return error
+    failure = VsalientError(text if result.source in text else f"{result.source}: {text}")
+    failure.__cause__ = error
+    return failure
+
+
+def _task(job: Job, *, redo: bool = False) -> Task:
+    return Task(str(job.source), {target.kind: target.path for target in job.targets}, redo)
+
+
+def _machine() -> dict[str, Any]:
+    import platform
+    import socket
+
+    return {"host": socket.gethostname(), "platform": platform.platform(terse=True), "cpu": platform.machine()}
+
+
+@contextlib.contextmanager
+def _warnings() -> Iterator[list[str]]:
+    """Collect what the library warns of, beside showing it."""
+    lines: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(" ".join(record.getMessage().split()))
+
+    collector = Collector(logging.WARNING)
+    logger = logging.getLogger("vsalient")
+    logger.addHandler(collector)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(collector)
