@@ -40,6 +40,9 @@ ALLOWED: dict[str, set[str]] = {
     "report": BASE | {"metrics", "evaluation"},
     "scale": BASE | {"media"},
     "api": BASE | STAGES | WIRING | {"outputs", "run", "inputs"},
+    "serve": BASE | {"media", "scale", "version"},
+    # An actor plans names as the command does.
+    "ray": BASE | {"scale", "checkpoints", "cli"},
 }
 """Part of the package -> the other parts it may import; `cli` and the package itself may import all."""
 TORCH_AT_IMPORT = {"models", "engine", "devices", "training"}

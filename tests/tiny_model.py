@@ -1,5 +1,7 @@
 """A network whose answer is known, red is salient, in the place of the default model; and a clip to run it on."""
 
+import os
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +29,7 @@ class RedNet(nn.Module):
         self.head = nn.Conv3d(3, 1, 1)
 
     def forward(self, clip: Tensor) -> Tensor:
+        time.sleep(float(os.environ.get("RED_SECONDS", "0")))
         return torch.as_tensor(self.head(clip))
 
     @staticmethod
@@ -51,6 +54,14 @@ def install(monkeypatch: pytest.MonkeyPatch, folder: Path, *, name: str = "3dc-l
     save_checkpoint(place / "red.safetensors", red_state(), model)
     (place / "entry.toml").write_text(entry_toml(model))
     return place / "red.safetensors"
+
+
+def for_children(monkeypatch: pytest.MonkeyPatch, *, seconds: float = 0.0) -> None:
+    """Let child processes know RedNet too; there each clip takes at least so many seconds."""
+    here = Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(here / "child"), str(here), str(here.parent / "src")]))
+    monkeypatch.setenv("RED_SECONDS", str(seconds))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
 
 
 def stripes(count: int, width: int = 96, height: int = 64) -> list[NDArray[np.uint8]]:

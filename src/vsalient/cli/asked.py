@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from vsalient.checkpoints import find_entry
+from vsalient.checkpoints import find_entry, resolve
 from vsalient.errors import OptionError
 
 RUNTIME = frozenset(
@@ -32,6 +32,8 @@ def asked_options(context: click.Context) -> dict[str, Any]:
     file = context.params.get("weights") or (model if Path(model).is_file() else None)
     asked["model"] = entry.name
     asked["weights"] = entry.sha256 or entry.revision
+    if file is None and entry.sha256 is None and entry.source == "file":
+        file = resolve(entry, offline=True)
     if file is not None:
         try:
             with Path(file).expanduser().open("rb") as stream:

@@ -3,12 +3,14 @@
 import contextlib
 import logging
 import os
+import sys
 import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -20,6 +22,8 @@ from vsalient.errors import OptionError, VsalientError
 from vsalient.scale.agenda import Agenda, Result, Task
 from vsalient.scale.batch import Batch, Ledger, Work
 from vsalient.scale.claims import ClaimLost, Claims
+from vsalient.scale.identity import fingerprint, plain
+from vsalient.scale.manifest import ManifestWriter, check_settings, read_manifest
 
 if TYPE_CHECKING:
     from vsalient.cli.work import Worker
@@ -100,6 +104,8 @@ class Many:
     redo: set[Path] = field(default_factory=set)
     watching: "Watch | None" = None
     plan: Plan | None = None
+    _manifest: Path | None = None
+    _stdout: TextIO = field(default_factory=lambda: sys.stdout)
 
     @classmethod
     def current(cls) -> "Many":
@@ -152,9 +158,19 @@ class Many:
 
             share = parse_share(self.shard)
             jobs = [job for job in jobs if share.holds(job.source)]
+        asked = {}
         if self.manifest is not None or self.claim:
-            self.ledger = self._opened(settings, share, replace=overwrite or skip_existing)
-        if self.ledger.claims is not None:
+            asked = plain({**asked_options(click.get_current_context()), **settings})
+        self.ledger = Ledger(fingerprint(asked), retries=self.retries)
+        replace = overwrite or skip_existing
+        if self.manifest is not None:
+            self._manifest = self._manifest_path(share)
+            if self._manifest.exists():
+                self.ledger.before = read_manifest(self._manifest)
+                check_settings(self.ledger.before, self.ledger.settings, asked, replace=replace)
+        if self.claim:
+            self.ledger.claims = Claims(self.ledger.settings, patience=self.claim_timeout, redo_other=replace)
+            click.get_current_context().call_on_close(self.ledger.claims.close)
             self.ledger.claims.prepare([target.path.parent for job in jobs for target in job.targets[:1]])
         self._sweep(jobs)
         if self.watching is not None:
@@ -167,33 +183,20 @@ class Many:
                 [job for job in jobs if job.source not in ours], overwrite=overwrite, skip_existing=skip_existing
             )
         }
+        if self._manifest is not None:
+            resolved = {"version": __version__, **_machine(), "share": None if share is None else str(share)}
+            self.ledger.writer = ManifestWriter(
+                self._manifest, settings=self.ledger.settings, asked=asked, resolved=resolved
+            )
+            click.get_current_context().call_on_close(self.ledger.writer.close)
         return [kept.get(job.source, job) for job in jobs]
 
     def _check(self) -> None:
-        if self.watch and (self.shard is not None and self.shard.startswith("auto")) and self.runner == "ray":
-            raise OptionError("--watch does not go with --runner ray: leave one of them out")
+        if self.runner == "ray" and (self.watch or self.claim):
+            name = "--watch" if self.watch else "--claim"
+            raise OptionError(f"{name} does not go with --runner ray, which hands out the inputs: leave one out")
         if self.address is not None and self.runner != "ray":
             raise OptionError("--address is for --runner ray: give both, or leave it out")
-        if self.runner == "ray" and self.timeout is not None:
-            raise OptionError("--timeout does not go with --runner ray: Ray's actors are not stopped in the middle")
-
-    def _opened(self, settings: Mapping[str, Any], share: Any, *, replace: bool) -> Ledger:
-        from vsalient.scale.identity import fingerprint, plain
-        from vsalient.scale.manifest import ManifestWriter, check_settings, read_manifest
-
-        asked = plain({**asked_options(click.get_current_context()), **settings})
-        name = fingerprint(asked)
-        ledger = Ledger(name, retries=self.retries)
-        if self.manifest is not None:
-            path = self._manifest_path(share)
-            if path.exists():
-                ledger.before = read_manifest(path)
-                check_settings(ledger.before, name, asked, replace=replace)
-            resolved = {"version": __version__, **_machine(), "share": None if share is None else str(share)}
-            ledger.writer = ManifestWriter(path, settings=name, asked=asked, resolved=resolved)
-        if self.claim:
-            ledger.claims = Claims(name, patience=self.claim_timeout, redo_other=replace)
-        return ledger
 
     def _manifest_path(self, share: Any) -> Path:
         import socket
@@ -235,7 +238,6 @@ class Many:
         Returns:
             The failure that ended the batch, None when it came to its end.
         """
-        self.ledger.retries = self.retries
         by_source = {str(job.source): job for job in jobs}
         tasks = [_task(job, redo=job.source in self.redo) for job in jobs if job.targets]
         for job in jobs:
@@ -247,11 +249,18 @@ class Many:
         errors: dict[str, Exception] = {}
         batch = Batch(agenda, self.ledger, keep_going=keep_going or self.watch)
         with contextlib.ExitStack() as stack:
-            for end in (self.ledger.writer, self.ledger.claims):
-                if end is not None:
-                    stack.enter_context(end)
-            crew = stack.enter_context(self._crew(worker, by_source, done, errors))
-            for result in stack.enter_context(contextlib.closing(batch.run(crew))):
+            if self.runner == "ray":
+                from vsalient.ray import run_tasks
+
+                # Ray's own messages go to stdout, where only results belong.
+                stack.enter_context(contextlib.redirect_stdout(sys.stderr))
+
+                arguments = child_arguments(click.get_current_context())
+                hand_over = partial(run_tasks, arguments=arguments, actors=self.jobs, address=self.address)
+                results = batch.run_elsewhere(tasks, partial(hand_over, timeout=self.timeout))
+            else:
+                results = batch.run(stack.enter_context(self._crew(worker, by_source, done, errors)))
+            for result in stack.enter_context(contextlib.closing(results)):
                 if result.state == "skipped":
                     self._skipped(worker, outcomes, result.source, result.note)
                     continue
@@ -267,12 +276,6 @@ class Many:
     def _crew(
         self, worker: "Worker", by_source: dict[str, Job], done: dict[str, Outcome], errors: dict[str, Exception]
     ) -> Iterator[Sequence[Work]]:
-        if self.runner == "ray":
-            from vsalient.ray import actor_crew
-
-            with actor_crew(child_arguments(click.get_current_context()), self.jobs, self.address) as crew:
-                yield crew
-            return
         if self.jobs == 1 and self.timeout is None:
             yield [lambda task, claim: work_here(worker, by_source[task.source], task, done, errors)]
             return
@@ -316,20 +319,22 @@ class Many:
         outcomes.append(Outcome(source, skipped=True))
         worker.narrator.say(f"{source}: skipped, {why}")
 
-    @staticmethod
-    def _outcome(worker: "Worker", job: Job, result: Result) -> Outcome:
+    def _outcome(self, worker: "Worker", job: Job, result: Result) -> Outcome:
         """Of work that was done elsewhere."""
         outcome = Outcome(result.source, partial=result.state == "partial", summary=result.summary, error=result.error)
         for line in result.warnings:
             worker.narrator.say(line)
         if result.state == "failed":
+            if self.watch:  # its end may be far away
+                worker.narrator.say(f"{result.source}: {result.error}")
             return outcome
         outcome.written = {target.kind: target.path for target in job.targets}
         frames, seconds = result.summary.get("frames", 0), result.summary.get("seconds") or 0.0
         worker.narrator.say(f"{result.source}: {frames} frames in {seconds:.1f} s")
         if worker.print_paths:
-            for target in job.targets:
-                print_path(target.path)
+            with contextlib.redirect_stdout(self._stdout):
+                for target in job.targets:
+                    print_path(target.path)
         return outcome
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 from vsalient.cli.many import failed, work_here
 from vsalient.cli.naming import Job, Target
 from vsalient.cli.progress import Narrator
-from vsalient.errors import InputError
+from vsalient.errors import InputError, VsalientError
 from vsalient.scale.agenda import Result, Task
 from vsalient.scale.claims import FOLDER, Claim, ClaimLost
 from vsalient.scale.stores import FolderStore
@@ -61,9 +61,18 @@ def serve_requests(worker: "Worker") -> int:
     die_with_parent()
     worker.narrator = reporter = _Reporter(quiet=True)
     worker.print_paths = False
+    broken: VsalientError | None = None
+    try:
+        worker.prepare()
+    except VsalientError as error:
+        broken = error
+    # Only now the clock of a time limit starts: what comes before is not the input's doing.
+    print(json.dumps({"ready": True}), flush=True)  # noqa: T201
     for line in sys.stdin:
         request = json.loads(line)
-        print(result_line(_answer(worker, reporter, request)), flush=True)  # noqa: T201
+        source = request["input"]
+        result = failed(source, broken, []) if broken is not None else _answer(worker, reporter, request)
+        print(result_line(result), flush=True)  # noqa: T201
     return 0
 
 

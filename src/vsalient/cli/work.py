@@ -111,6 +111,15 @@ class Worker:
         start, end, rate = self.span
         return open_source(path, start=start, end=end, rate=None if rate is None else exact_rate(rate))
 
+    def prepare(self) -> None:
+        """Load the model, if one is needed, before the first job.
+
+        Raises:
+            ModelLoadError: it cannot be loaded.
+        """
+        if self.maps is None:
+            self._loaded()
+
     def _loaded(self) -> "Model":
         if self.model is None:
             self.model = self.load()

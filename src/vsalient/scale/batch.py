@@ -109,6 +109,46 @@ class Batch:
         finally:
             self._agenda.close()
 
+    def run_elsewhere(
+        self, tasks: Sequence[Task], run: Callable[[Sequence[Task]], Iterator[Result]]
+    ) -> Generator[Result, None, None]:
+        """Hand all tasks at once to something that schedules by itself; yield results as they come.
+
+        Args:
+            tasks: in any order; what is done already is not handed on.
+            run: does tasks; called again with those that failed and may be tried again.
+
+        Raises:
+            Exception: whatever `run` raises.
+        """
+        by_source: dict[str, Task] = {}
+        for task in tasks:
+            try:
+                known = self._ledger.stands(task, identify(Path(task.source)) if self._ledger.before else None)
+            except VsalientError as error:
+                yield self._record(task, None, Result(task.source, "failed", _line(error)))
+                continue
+            if known:
+                yield Result(task.source, "skipped", note="done before, says the manifest")
+            else:
+                by_source[task.source] = task
+        while by_source:
+            for task in by_source.values():
+                if self._ledger.writer is not None:
+                    self._ledger.writer.begin(task.source, task.outputs, attempt=task.attempts + 1)
+            again: dict[str, Task] = {}
+            for result in run(list(by_source.values())):
+                task = by_source[result.source]
+                keep = self._ledger.writer is not None and result.state != "failed"
+                self._record(task, identify(Path(task.source)) if keep else None, result)
+                if result.state == "failed" and not result.final and task.attempts < self._ledger.retries:
+                    again[task.source] = task
+                    continue
+                yield result
+            for task in again.values():
+                task.attempts += 1
+            by_source = again
+
     def _loop(self, work: Work) -> Iterator[Result]:
         while (task := self._agenda.take()) is not None:
             result = self._one(task, work)

@@ -87,9 +87,9 @@ class WorkerProcess:
         if claim is not None:
             request["claim"] = {"folder": str(task.outputs[next(iter(task.outputs))].parent), "place": claim.place}
             request["claim"] |= {"generation": claim.generation, "name": claim.name, "token": claim.token}
-        deadline = None if self._timeout is None else time.monotonic() + self._timeout
         try:
             child = self._start()
+            deadline = None if self._timeout is None else time.monotonic() + self._timeout
             assert child.stdin is not None
             child.stdin.write(json.dumps(request).encode() + b"\n")
             child.stdin.flush()
@@ -156,6 +156,8 @@ class WorkerProcess:
                 import resource
 
                 resource.prlimit(self._process.pid, resource.RLIMIT_DATA, (self._memory, self._memory))
+            # Starting up takes seconds, and fetching weights longer: an input's time begins when the child is ready.
+            self._answer(self._process, None)
         return self._process
 
     def _answer(self, child: "subprocess.Popen[bytes]", deadline: float | None) -> dict[str, Any]:
