@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsalient import __version__
-from vsalient.checkpoints.cache import Record, model_file, sha256_of, write_record
+from vsalient.checkpoints.cache import Record, first_line, model_file, sha256_of, write_record
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.checkpoints.reading import load_state_dict, read_metadata, save_checkpoint
-from vsalient.errors import CheckpointError
+from vsalient.errors import CheckpointError, VsalientError
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -25,10 +25,18 @@ def build_network(architecture: str, config: Mapping[str, Any]) -> "nn.Module":
 
     Raises:
         OptionError: unknown architecture, or an argument it does not take.
+        CheckpointError: arguments that no such network can have.
     """
     from vsalient.models import build
 
-    return build(architecture, **config)
+    try:
+        return build(architecture, **config)
+    except VsalientError:
+        raise
+    except Exception as error:  # a constructor given nonsense may raise anything
+        raise CheckpointError(
+            f"architecture '{architecture}' cannot be built with {dict(config)!r:.200}: {first_line(error)[:120]}"
+        ) from error
 
 
 def convert(network: "nn.Module", state: "Mapping[str, Tensor]") -> "dict[str, Tensor]":

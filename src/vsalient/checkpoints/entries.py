@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from vsalient.checkpoints.limits import check_config
 from vsalient.errors import WeightsError
 
 Source = Literal["bundled", "hub", "url", "none", "file"]
@@ -154,10 +156,11 @@ def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
     return check
 
 
-def _count(least: int) -> Callable[[object], int]:
+def _count(least: int, most: int) -> Callable[[object], int]:
     def check(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise ValueError(f"must be a whole number from {least} up, not {value!r}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            shown = value if not isinstance(value, int) or abs(value) < 10**15 else "a larger one"
+            raise ValueError(f"must be a whole number from {least} to {most}, not {shown!r}")
         return value
 
     return check
@@ -179,6 +182,7 @@ def _inner_path(value: object) -> str:
 def _config(value: object) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError("must be a table of the architecture's arguments")
+    check_config(value)
     return value
 
 
@@ -204,6 +208,8 @@ def _scores(value: object) -> tuple[Score, ...]:
         number = item.get("value")
         if isinstance(number, bool) or not isinstance(number, int | float):
             raise ValueError(f"need a number as value, not {number!r}")
+        if not math.isfinite(number):
+            raise ValueError(f"need a number as value, not {number}")
         try:
             texts = [_text(item.get(key)) for key in ("dataset", "metric", "by")]
         except ValueError:
@@ -215,24 +221,24 @@ def _scores(value: object) -> tuple[Score, ...]:
 _CHECKS: dict[str, Callable[[object], Any]] = {
     "summary": _text,
     "architecture": _text,
-    "clip_length": _count(1),
-    "overlap": _count(0),
+    "clip_length": _count(1, 1024),
+    "overlap": _count(0, 1023),
     "geometry": _matching(_GEOMETRY, "native, short:480, exact:112x112 or area:256x448 (height x width)"),
     "licence": _text,
     "source": _one_of(("bundled", "hub", "url", "none", "file")),
     "config": _config,
     "tail": _one_of(TAILS),
-    "multiple": _count(1),
+    "multiple": _count(1, 1024),
     "postprocess": _one_of(POSTPROCESSES),
     "protocol": _protocol,
     "repo": _matching(_REPO, "owner/name"),
     "revision": _matching(_REVISION, "the 40 hexadecimal digits of a commit (a branch can move)"),
     "file": _inner_path,
     "url": _address,
-    "size": _count(1),
+    "size": _count(1, 10**12),
     "sha256": _matching(_SHA256, "64 lower-case hexadecimal digits"),
     "instead": _text,
-    "parameters": _count(1),
+    "parameters": _count(1, 10**12),
     "training_data": _text,
     "terms": _text,
     "paper": _text,

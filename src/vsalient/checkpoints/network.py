@@ -67,8 +67,14 @@ def load_network(
     else:
         path = resolve(entry, offline=offline, sha256=sha256, endpoint=endpoint, token=token, progress=progress)
     require_architecture(path, entry)
+    import torch
+
+    # Names and shapes first: what the file holds must fit before memory is taken for what it asks for.
+    with torch.device("meta"):
+        shape = build_network(entry.architecture, entry.config)
+    state = read_fitting(path, entry, shape)
     network = build_network(entry.architecture, entry.config)
-    network.load_state_dict(read_fitting(path, entry, network), strict=True)
+    network.load_state_dict(state, strict=True)
     return network.eval(), entry
 
 

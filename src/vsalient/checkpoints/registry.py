@@ -2,15 +2,14 @@
 
 import difflib
 import os
-import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from vsalient.checkpoints.cache import added_root
 from vsalient.checkpoints.entries import WeightsEntry, parse_entry
 from vsalient.errors import WeightsError
+from vsalient.toml_files import read_toml
 
 REGISTRY_VARIABLE = "VSALIENT_WEIGHTS"
 SCHEMA = 1
@@ -74,7 +73,7 @@ def read_registry(path: Path) -> dict[str, WeightsEntry]:
     Raises:
         WeightsError: unreadable, not TOML, another schema, or a wrong entry.
     """
-    table = _read_toml(path)
+    table = read_toml(path, WeightsError)
     schema = table.pop("schema", None)
     if schema != SCHEMA:
         raise WeightsError(f"{path}: schema must be {SCHEMA}, not {schema!r}; see docs/weights.md for the format")
@@ -94,7 +93,7 @@ def read_entry(path: Path) -> WeightsEntry:
     Raises:
         WeightsError: unreadable, not TOML, or a wrong field.
     """
-    table = _read_toml(path)
+    table = read_toml(path, WeightsError)
     name = table.pop("name", None)
     if not isinstance(name, str):
         raise WeightsError(f"{path} lacks the field 'name'")
@@ -118,13 +117,3 @@ def read_added(folder: Path) -> dict[str, WeightsEntry]:
             raise WeightsError(f"{path} is named '{entry.name}', but its folder '{path.parent.name}'; rename one")
         entries[entry.name] = entry
     return entries
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise WeightsError(f"{path} is not valid TOML: {error}") from error

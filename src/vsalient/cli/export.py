@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
-import tomllib
+import math
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vsalient.errors import OptionError
+from vsalient.toml_files import toml_value
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -93,10 +94,7 @@ def _field(text: str) -> tuple[str, Any]:
     key, sign, value = text.partition("=")
     if not sign or not key:
         raise OptionError(f"--set {text!r}: write FIELD=VALUE, such as licence=MIT")
-    try:
-        return key, tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
-        return key, value
+    return key, toml_value(value)
 
 
 def _score(text: str) -> Any:
@@ -106,6 +104,9 @@ def _score(text: str) -> Any:
     if len(parts) < 4 or not all(parts[:4]):
         raise OptionError(f"--score {text!r}: write 'DATA, METRIC, VALUE, BY' or 'DATA, METRIC, VALUE, BY, NOTE'")
     try:
-        return Score(parts[0], parts[1], float(parts[2]), parts[3], parts[4] if len(parts) > 4 else "")
+        value = float(parts[2])
+        if not math.isfinite(value):
+            raise ValueError
+        return Score(parts[0], parts[1], value, parts[3], parts[4] if len(parts) > 4 else "")
     except ValueError:
         raise OptionError(f"--score {text!r}: '{parts[2]}' is no number; write 'DATA, METRIC, VALUE, BY'") from None

@@ -1,15 +1,20 @@
 """Training recipes: TOML files that state everything a run depends on, checked strictly, each value overridable."""
 
 import dataclasses
-import tomllib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
+from vsalient.checkpoints.limits import check_config
 from vsalient.errors import DataError, OptionError
+from vsalient.toml_files import parse_toml, read_toml, toml_value
 
+LARGEST = 10**12
+"""Of a number in a recipe: seeds and steps are far below."""
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Augmentation = Literal["standard", "rescale-crop", "mirror", "none"]
 Kind = Literal["still", "stills", "slide", "affine", "independent", "video", "transplant"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -164,14 +169,11 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     path = Path(name_or_path)
     if name_or_path in built_in():
         text = (resources.files("vsalient.training") / "recipes" / f"{name_or_path}.toml").read_text("utf-8")
+        table = parse_toml(text, name_or_path, DataError)
     elif path.suffix == ".toml" and path.is_file():
-        text = path.read_text("utf-8")
+        table = read_toml(path, DataError)
     else:
         raise DataError(f"no recipe {name_or_path!r}; give a TOML file or one of: {', '.join(built_in())}")
-    try:
-        table = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise DataError(f"{name_or_path}: not a TOML file: {error}") from None
     table.setdefault("name", path.stem)
     for override in overrides:
         _override(table, override)
@@ -216,10 +218,7 @@ def _override(table: dict[str, Any], override: str) -> None:
     key, sign, text = override.partition("=")
     if not sign or not key:
         raise OptionError(f"--set {override!r}: write key=value, such as optimiser.rate=1e-4")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
+    value = toml_value(text)
     *parents, leaf = key.split(".")
     for parent in parents:
         table = table.setdefault(parent, {})
@@ -256,17 +255,31 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise DataError(f"{where}: expected a table")
-        return dict(value)
+        inner = get_args(hint)[1]
+        return dict(value) if inner is Any else {k: _value(inner, item, f"{where}.{k}") for k, item in value.items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) <= LARGEST else float("inf")
     if hint in (int, float, str, bool) and type(value) is not hint:
-        raise DataError(f"{where}: expected {hint.__name__}, got {value!r}")
+        raise DataError(f"{where}: expected {hint.__name__}, got {value!r:.80}")
+    if hint in (int, float) and not abs(value) <= LARGEST:
+        raise DataError(f"{where}: {value if isinstance(value, float) else 'a number that large'} makes no sense")
     return value
 
 
 def _check(recipe: Recipe, where: str) -> None:
     from vsalient.training.losses import LOSSES
 
+    if not _NAME.fullmatch(recipe.name):
+        raise DataError(
+            f"{where}: name {recipe.name!r:.80}: letters, digits, '.', '-' and '_', it becomes a folder's name"
+        )
+    try:
+        check_config(recipe.config)
+    except ValueError as error:
+        raise DataError(f"{where}: config {error}") from None
+    negative = [k for k, share in {**recipe.clips.kinds, **recipe.loss.terms}.items() if share < 0]
+    if negative:
+        raise DataError(f"{where}: the share of {negative[0]!r} must be at least 0")
     bad_kinds = sorted(set(recipe.clips.kinds) - set(get_args(Kind)))
     if bad_kinds:
         raise DataError(f"{where}: clips.kinds: {bad_kinds[0]!r} is not one of {', '.join(get_args(Kind))}")
