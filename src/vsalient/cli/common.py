@@ -78,8 +78,9 @@ def look_options(default: str) -> Callable[[Command], Command]:
                help="Mask PNGs of 0 and 255, or DAVIS's palette with 0 and 1.  [default: gray; palette with "
                     "--instances or --protocol paper]"),
         option("Output", "--lossless", is_flag=True, help="The saliency video as FFV1 in .mkv, exact to the bit."),
-        option("Output", "--alpha-format", type=click.Choice(["webm", "prores"]), default="webm", show_default=True,
-               help="Transparent video as VP9 in .webm, or ProRes 4444 in .mov for editing."),
+        option("Output", "--alpha-format", type=click.Choice(["webm", "prores", "webp", "gif"]), default="webm",
+               show_default=True,
+               help="Transparent video as VP9 in .webm, ProRes 4444 in .mov for editing, or a looping WebP or GIF."),
         option("Output", "--background-color", default="#00b140", show_default=True, metavar="COLOUR",
                help="Behind the foreground: a name such as white, or #rrggbb."),
         option("Output", "--no-audio", is_flag=True,
@@ -220,18 +221,17 @@ def check_color(text: str) -> Color:
     Raises:
         OptionError: it is none.
     """
-    from PIL import ImageColor
+    from vsalient.outputs.colors import parse_color
 
     try:
-        color = bytes(ImageColor.getrgb(text)[:3])
-    except ValueError:  # also of bytes: rgb(1000,0,0)
+        return parse_color(text)
+    except ValueError:
         raise OptionError(f"--background-color '{text}' is no colour: give a name such as white, or #rrggbb") from None
-    return color[0], color[1], color[2]
 
 
 def alpha_ending(form: str) -> str:
     """The file ending that --alpha-format stands for."""
-    return ".mov" if form == "prores" else ".webm"
+    return ".mov" if form == "prores" else f".{form}"
 
 
 class ModelLoadError(VsalientError):

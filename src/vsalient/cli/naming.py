@@ -11,7 +11,21 @@ from vsalient.errors import OptionError, OutputError
 from vsalient.outputs.kinds import KINDS, Kind
 
 FIELDS = ("stem", "model", "kind", "parent", "ext")
-_FILE_ENDINGS = (".mp4", ".mkv", ".mov", ".webm", ".avi", ".gif", ".png", ".jpg", ".jpeg", ".m4v", ".json", ".csv")
+_FILE_ENDINGS = (
+    ".mp4",
+    ".mkv",
+    ".mov",
+    ".webm",
+    ".avi",
+    ".gif",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".m4v",
+    ".webp",
+    ".json",
+    ".csv",
+)
 """An `-o` that ends so means a file, also where no kind can be written to it: that gives the better message."""
 
 

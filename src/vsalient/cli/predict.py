@@ -23,6 +23,7 @@ from vsalient.cli.common import (
     options,
     range_options,
 )
+from vsalient.cli.editing import Editing, editing_options
 from vsalient.cli.many import Many, many_options
 from vsalient.cli.naming import parse_kinds, plan_targets
 from vsalient.cli.work import Worker
@@ -60,6 +61,7 @@ _mask_options = options(
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
 @look_options("video")
 @_mask_options
+@editing_options
 @batch_options
 @many_options
 @model_options
@@ -75,6 +77,7 @@ def command(
     alpha_format: str,
     background_color: str,
     no_audio: bool,
+    editing: Editing,
     overwrite: bool,
     skip_existing: bool,
     keep_going: bool,
@@ -119,18 +122,19 @@ def command(
 
     chosen = threshold if threshold is not None else procedure.threshold
     binarise = parse_frame_threshold(chosen).binarise
+    endings = {"alpha": alpha_ending(alpha_format), "video": ".mkv" if lossless else ".mp4"}
     looks = Looks(
         mask_style=mask_style or ("palette" if protocol == "paper" else "gray"),
         audio=not no_audio,
         background=check_color(background_color),
+        **editing.looks(wanted, endings),
     )
-    endings = {"alpha": alpha_ending(alpha_format), "video": ".mkv" if lossless else ".mp4"}
     sources, failed = many.inputs(inputs, keep_going=keep_going, quiet=quiet)
     plan = partial(
         plan_targets, kinds=wanted, output=output, model=entry.name, endings=endings, skip_existing=skip_existing
     )
     asked = {"procedure": procedure}
-    jobs = many.wanted(sources, plan, asked, overwrite=overwrite, skip_existing=skip_existing)
+    jobs = many.wanted(sources, editing.checked(plan), asked, overwrite=overwrite, skip_existing=skip_existing)
 
     # Rich and PyTorch are loaded only now, when nothing can be wrong with the options any more.
     from vsalient.cli.progress import Narrator

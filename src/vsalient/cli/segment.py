@@ -25,6 +25,7 @@ from vsalient.cli.common import (
     options,
     range_options,
 )
+from vsalient.cli.editing import Editing, editing_options
 from vsalient.cli.many import Many, many_options
 from vsalient.errors import InputError, OptionError
 from vsalient.outputs.kinds import KINDS, Looks
@@ -79,6 +80,7 @@ _maps_option = option(
 @click.argument("inputs", nargs=-1, metavar="[INPUT...]")
 @_mask_options
 @look_options("masks")
+@editing_options
 @batch_options
 @many_options
 @_maps_option
@@ -106,6 +108,7 @@ def command(
     alpha_format: str,
     background_color: str,
     no_audio: bool,
+    editing: Editing,
     overwrite: bool,
     skip_existing: bool,
     keep_going: bool,
@@ -164,17 +167,22 @@ def command(
     style = mask_style or ("palette" if instances or protocol == "paper" else "gray")
     if instances and style == "gray" and "masks" in wanted:
         raise OptionError("gray masks cannot hold object numbers: leave out --mask-style gray or --instances")
-    looks = Looks(mask_style=style, audio=not no_audio, background=check_color(background_color))
+    endings = {"alpha": alpha_ending(alpha_format), "video": ".mkv" if lossless else ".mp4"}
+    looks = Looks(
+        mask_style=style,
+        audio=not no_audio,
+        background=check_color(background_color),
+        **editing.looks(wanted, endings),
+    )
 
     sources, failed = many.inputs(inputs or maps, keep_going=keep_going, quiet=quiet)
     made = None
     if maps:
         made = _pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
-    endings = {"alpha": alpha_ending(alpha_format), "video": ".mkv" if lossless else ".mp4"}
     name = "maps" if maps else entry.name
     plan = partial(plan_targets, kinds=wanted, output=output, model=name, endings=endings, skip_existing=skip_existing)
     asked = {"procedure": procedure}
-    jobs = many.wanted(sources, plan, asked, overwrite=overwrite, skip_existing=skip_existing)
+    jobs = many.wanted(sources, editing.checked(plan), asked, overwrite=overwrite, skip_existing=skip_existing)
     from vsalient.cli.progress import Narrator
 
     narrator = Narrator(quiet=quiet, verbose=verbose)

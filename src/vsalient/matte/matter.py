@@ -67,5 +67,7 @@ class Matter:
         if options.choke:
             alpha = choke(alpha, options.choke)
         alpha = feather(alpha, options.feather)
+        if options.invert:
+            alpha = 255 - alpha
         estimate = options.decontaminate and options.style != "raw"
         return Matte(alpha, own_colors(grid, pixels, small, alpha, estimate=estimate))

@@ -27,6 +27,7 @@ class MatteOptions:
         choke: pixels that the edge moves inwards, negative for outwards.
         feather: pixels over which the edge fades besides, the standard deviation of a Gaussian.
         steady: how much of the frame before is mixed in where its picture fits, along the optical flow, 0 to below 1.
+        invert: cut the object away and keep the ground.
         decontaminate: estimate the object's own colours at its edge, so that no line of the old ground shows.
 
     Raises:
@@ -40,6 +41,7 @@ class MatteOptions:
     choke: float = 0.0
     feather: float = 0.0
     steady: float = 0.5
+    invert: bool = False
     decontaminate: bool = True
 
     def __post_init__(self) -> None:

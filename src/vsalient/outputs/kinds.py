@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Literal
 from vsalient.errors import OptionError
 
 if TYPE_CHECKING:
+    from vsalient.matte.options import MatteOptions
+    from vsalient.outputs.encodings import Choice
     from vsalient.outputs.sink import Opening, Output
 
 Color = tuple[int, int, int]
@@ -35,12 +37,19 @@ class Looks:
             numbers of the objects where there are any.
         tint: colour of the overlay and of contours.
         background: colour behind the foreground.
+        behind: a picture, film, colour or "blur:25" behind the foreground, as `parse_background` reads it; None for
+            the colour.
+        matte: how alpha is made in alpha, foreground, cutout, matte and fill; None for the usual.
+        encoding: codec, quality and preset that were chosen; None for the usual.
     """
 
     audio: bool = True
     mask_style: MaskStyle = "gray"
     tint: Color = TINT
     background: Color = GREEN
+    behind: str | None = None
+    matte: "MatteOptions | None" = None
+    encoding: "Choice | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,7 @@ class Kind:
         endings: the file endings it can be written to, the usual one first; none for a folder of PNGs.
         opens: "module:function", which takes an `Opening` and returns an `Output`.
         colour: it shows the frames, so that maps alone do not do.
+        levels: its pictures are gray levels to compute with.
     """
 
     name: str
@@ -62,6 +72,7 @@ class Kind:
     endings: tuple[str, ...]
     opens: str
     colour: bool = False
+    levels: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -94,20 +105,24 @@ class Kind:
 
 _VIDEO = (".mp4", ".mkv", ".mov")
 _LOSSLESS = (".mkv", ".mp4", ".mov")
-_VIDEOS, _PICTURES, _TABLES = (f"vsalient.outputs.{module}" for module in ("video", "pictures", "tables"))
+_VIDEOS, _PICTURES, _TABLES, _MATTED = (
+    f"vsalient.outputs.{module}" for module in ("video", "pictures", "tables", "matted")
+)
 KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
-        Kind("video", "saliency", "a saliency video", _VIDEO, f"{_VIDEOS}:levels"),
-        Kind("mask-video", "mask", "a mask video", _LOSSLESS, f"{_VIDEOS}:masks"),
+        Kind("video", "saliency", "a saliency video", _VIDEO, f"{_VIDEOS}:levels", levels=True),
+        Kind("mask-video", "mask", "a mask video", _LOSSLESS, f"{_VIDEOS}:masks", levels=True),
         Kind("overlay", "overlay", "an overlay video", _VIDEO, f"{_VIDEOS}:overlay", colour=True),
         Kind("contours", "contours", "a contour video", _VIDEO, f"{_VIDEOS}:contours", colour=True),
         Kind("heatmap", "heatmap", "a heat-map video", _VIDEO, f"{_VIDEOS}:heatmap", colour=True),
-        Kind("alpha", "alpha", "video with alpha", (".webm", ".mov"), f"{_VIDEOS}:alpha", colour=True),
-        Kind("foreground", "foreground", "a foreground video", _VIDEO, f"{_VIDEOS}:foreground", colour=True),
+        Kind("alpha", "alpha", "video with alpha", (".webm", ".mov", ".webp", ".gif"), f"{_MATTED}:alpha", colour=True),
+        Kind("foreground", "foreground", "a foreground video", _VIDEO, f"{_MATTED}:foreground", colour=True),
+        Kind("matte", "matte", "a matte video", _LOSSLESS, f"{_MATTED}:matte", colour=True, levels=True),
+        Kind("fill", "fill", "a video of the object's colours", _VIDEO, f"{_MATTED}:fill", colour=True),
         Kind("maps", "maps", "maps", (), f"{_PICTURES}:maps"),
         Kind("masks", "masks", "masks", (), f"{_PICTURES}:masks"),
-        Kind("cutout", "cutout", "cut-outs", (), f"{_PICTURES}:cutouts", colour=True),
+        Kind("cutout", "cutout", "cut-outs", (), f"{_MATTED}:cutouts", colour=True),
         Kind("coco", "coco", "COCO annotations", (".json",), f"{_TABLES}:coco"),
         Kind("csv", "measures", "a table of measures", (".csv",), f"{_TABLES}:csv_measures"),
         Kind("json", "measures", "a file of measures", (".json",), f"{_TABLES}:json_measures"),

@@ -99,15 +99,3 @@ class Heat:
         gray = cv2.cvtColor(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
         cover = (0.5 + 0.5 * saliency) * np.float32(self._strength)
         return np.asarray(cv2.blendLinear(gray, colors, 1 - cover, cover), np.uint8)
-
-
-def cut_out(pixels: Pixels, saliency: SaliencyArray, color: Color) -> Pixels:
-    """The object on a plain colour, mixed by its probability; (H, W, 3) uint8."""
-    plain = np.empty_like(pixels)
-    plain[:] = color
-    return np.asarray(cv2.blendLinear(pixels, plain, saliency, 1 - saliency), np.uint8)
-
-
-def with_alpha(result: Result) -> NDArray[np.uint8]:
-    """(H, W, 4) RGBA, not premultiplied, the probability or the mask as alpha."""
-    return np.dstack([result.frame.pixels, to_gray(result.cover)])

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import cv2
 import numpy as np
 
 from vsalient.files import StagedFolder
@@ -64,22 +63,9 @@ def masks(given: Opening) -> Output:
     return PictureFolder(given, _indexed if palette else lambda result: encode_png(black_and_white(result)))
 
 
-def cutouts(given: Opening) -> Output:
-    """RGBA pictures: the object's own colours, everything else transparent and black."""
-    return PictureFolder(given, _cutout)
-
-
 def _indexed(result: Result) -> bytes:
     if result.instances is None:
         return encode_png(result.mask.astype(np.uint8), DAVIS_PALETTE)
     # A palette has 255 colours beside the background's: object 256 has the first one again.
     numbers = np.where(result.instances > 0, (result.instances - 1) % 255 + 1, 0)
     return encode_png(numbers.astype(np.uint8), DAVIS_PALETTE)
-
-
-def _cutout(result: Result) -> bytes:
-    alpha = black_and_white(result)
-    # What is transparent is erased: it would take space, and show what was meant to be cut away.
-    picture = np.dstack([result.frame.pixels[:, :, ::-1] & alpha[:, :, None], alpha])
-    _, content = cv2.imencode(".png", picture, [cv2.IMWRITE_PNG_COMPRESSION, 2])
-    return bytes(content)

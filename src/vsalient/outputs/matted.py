@@ -1,0 +1,92 @@
+"""The outputs for editors: the object cut out by a matte, with alpha, on another ground, or as two files."""
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from vsalient.outputs.animation import AnimationOutput
+from vsalient.outputs.encodings import encodings
+from vsalient.outputs.pictures import PictureFolder
+from vsalient.outputs.sink import Opening, Output
+from vsalient.outputs.video import VideoOutput
+from vsalient.types import Pixels, Result
+
+if TYPE_CHECKING:
+    from vsalient.matte import Matte
+    from vsalient.outputs.kinds import Looks
+
+
+class Cut:
+    """Makes the matte of each result, in order.
+
+    Args:
+        looks: `matte` says how.
+    """
+
+    def __init__(self, looks: "Looks") -> None:
+        from vsalient.matte import Matter
+
+        self._matter = Matter(looks.matte)
+
+    def __call__(self, result: Result) -> "Matte":
+        """Cut out one frame."""
+        return self._matter(result.frame.pixels, result.cover)
+
+    def rgba(self, result: Result) -> NDArray[np.uint8]:
+        """(H, W, 4), straight alpha."""
+        return self(result).rgba()
+
+    def alpha(self, result: Result) -> NDArray[np.uint8]:
+        """(H, W) alpha alone."""
+        return self(result).alpha
+
+    def colors(self, result: Result) -> Pixels:
+        """(H, W, 3) the object's own colours, reaching a little beyond it."""
+        return self(result).colors
+
+
+def alpha(given: Opening) -> Output:
+    """The object with a transparent ground: VP9 or ProRes 4444 with the sound, or a GIF or WebP animation."""
+    paint = Cut(given.looks).rgba
+    if given.path.suffix.lower() in (".gif", ".webp"):
+        return AnimationOutput(given, paint)
+    return VideoOutput(given, encodings("alpha", given.looks.encoding), paint)
+
+
+def foreground(given: Opening) -> Output:
+    """The object on another ground."""
+    from vsalient.outputs.backgrounds import Plain, parse_background
+
+    looks, cut = given.looks, Cut(given.looks)
+    behind = Plain(looks.background) if looks.behind is None else parse_background(looks.behind)
+
+    def paint(result: Result) -> Pixels:
+        matte = cut(result)
+        cover = np.asarray(matte.alpha, np.float32) * np.float32(1 / 255)
+        return np.asarray(cv2.blendLinear(matte.colors, behind(result), cover, 1 - cover), np.uint8)
+
+    return VideoOutput(given, encodings("colour", looks.encoding), paint, release=behind.close)
+
+
+def matte(given: Opening) -> Output:
+    """Alpha alone, as gray levels over the full range."""
+    return VideoOutput(given, encodings("levels", given.looks.encoding), Cut(given.looks).alpha, sound=False)
+
+
+def fill(given: Opening) -> Output:
+    """The object's own colours alone, not yet multiplied by alpha: the other half of `matte`."""
+    return VideoOutput(given, encodings("colour", given.looks.encoding), Cut(given.looks).colors)
+
+
+def cutouts(given: Opening) -> Output:
+    """RGBA pictures with soft alpha; what is transparent is black or the object's nearest colour."""
+    cut = Cut(given.looks)
+    return PictureFolder(given, lambda result: rgba_png(cut.rgba(result)))
+
+
+def rgba_png(picture: NDArray[np.uint8]) -> bytes:
+    """Encode (H, W, 4) RGBA as a PNG."""
+    _, content = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGBA2BGRA), [cv2.IMWRITE_PNG_COMPRESSION, 2])
+    return bytes(content)
