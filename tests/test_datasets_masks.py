@@ -186,3 +186,11 @@ def test_specs(tmp_path):
     odd = tmp_path / "x=2"
     odd.mkdir()
     assert parse_spec(str(odd)).path == odd
+
+
+def test_jpeg_noise_in_a_png_is_no_label():
+    mask = np.zeros((64, 96), np.uint8)
+    mask[20:44, 30:62] = 255
+    noisy = np.asarray(Image.open(io.BytesIO(save(mask, "JPEG", quality=92))))
+    assert len(np.unique(noisy)) > 4
+    assert np.array_equal(decode_truth(save(noisy), "t").mask, noisy > 128)

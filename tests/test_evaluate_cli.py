@@ -20,10 +20,10 @@ from PIL import Image
 from evaluation_data import DAVIS_PALETTE, disc, make_set, soft, write, write_gray_video, write_labels
 from vsalient import metrics
 from vsalient.cli.app import main
+from vsalient.datasets.masks import read_map
+from vsalient.datasets.presets import PRESETS
 from vsalient.errors import DecodeError
 from vsalient.evaluation import evaluate
-from vsalient.evaluation.pictures import read_map
-from vsalient.evaluation.presets import PRESETS
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 FAST = "MAE,Fmax,J,F"
@@ -347,10 +347,87 @@ def test_gray_void_value(tmp_path, scores):
     truth = disc(0)
     truth[:, 26:] = 85
     write(tmp_path / "gt/00000.png", truth)
-    write(tmp_path / "pred/00000.png", np.where(np.arange(64) < 26, disc(0), 255).astype(np.uint8))
+    write(tmp_path / "pred/00000.png", np.where(np.arange(64) < 26, disc(0), 0).astype(np.uint8))
     args = (tmp_path / "pred", tmp_path / "gt", "--metrics", "J")
-    assert dataset(scores(*args))["J_mean"] < 0.5
+    assert dataset(scores(*args))["J_mean"] < 0.5  # a gray label is an object
     assert dataset(scores(*args, "--void", "85"))["J_mean"] == 1
+
+
+@pytest.mark.parametrize("labels", [(85, 255), (85, 170, 255), (127, 254), (100, 200), (1, 2), (3, 90)])
+@pytest.mark.parametrize("suffix", ["png", "pgm", "tif"])
+def test_gray_labels_are_objects(tmp_path, run, scores, labels, suffix):
+    for frame in range(2):
+        truth = np.zeros((48, 96), np.uint8)
+        for number, label in enumerate(labels):
+            truth[10 + frame : 25 + frame, 30 * number + 3 : 30 * number + 24] = label
+        write(tmp_path / f"gt/{frame:05d}.{suffix}", truth)
+        write(tmp_path / f"pred/{frame:05d}.png", np.where(truth > 0, 255, 0).astype(np.uint8))
+    assert dataset(scores(tmp_path / "pred", tmp_path / "gt", "--metrics", "J,Fmax"))["J_mean"] == 1
+
+
+def test_gray_shades_that_are_neither_labels_nor_a_mask_are_refused(tmp_path, run):
+    ramp = cv2.resize(np.arange(64, dtype=np.uint8)[None], (640, 480), interpolation=cv2.INTER_NEAREST)
+    write(tmp_path / "gt/0.png", ramp)
+    write(tmp_path / "pred/0.png", ramp)
+    code, _, err = run(tmp_path / "pred", tmp_path / "gt")
+    assert code == 1 and "neither labels nor a mask" in err and "gt/0.png" in err and err.count("\n") == 1
+
+
+def official_fbms(root):
+    """As FBMS-59 is released: colours on white with `_PROB_gt` and Def.dat beside, gray labels, black on white."""
+    truths = {}
+    for name in ("cats01", "cars1", "dogs01"):
+        place = root / "FBMS/Testset" / name
+        for number in range(1, 42):
+            first, second = disc(number % 15), disc(number % 15, shift=18)
+            write(place / f"{name}_{number:04d}.jpg", np.dstack([first] * 3))
+            if number not in (1, 20, 40):
+                continue
+            truth = (first > 0) | (second > 0) if name == "cars1" else first > 0
+            truths[name, number] = truth
+            if name == "cars1":
+                gray = np.where(first > 0, 255, np.where(second > 0, 85, 0)).astype(np.uint8)
+                write(place / f"GroundTruth/{name}_{number:04d}.pgm", gray)
+                continue
+            colour = np.full((*truth.shape, 3), 255, np.uint8)
+            colour[truth] = (0, 255, 255) if name == "cats01" else 0
+            write(place / f"GroundTruth/{name}_{number:04d}_gt.ppm", colour)
+            write(place / f"GroundTruth/{name}_{number:04d}_PROB_gt.ppm", colour[::-1])
+        (place / f"GroundTruth/{name}Def.dat").write_text("Total number of regions:\n2\n")
+    return truths
+
+
+@pytest.mark.parametrize("dataset_name", ["fbms", "custom"])
+def test_fbms_as_released(tmp_path, scores, dataset_name):
+    truths = official_fbms(tmp_path)
+    for name, number in truths:
+        for extra in (-1, 0, 1):
+            mask = truths[name, number].astype(np.uint8) * np.uint8(255)
+            write(tmp_path / f"pred/{name}/{name}_{number + extra:04d}.png", mask)
+    args = ["--split", "all"] if dataset_name == "custom" else ["--split", "cats01,cars1,dogs01"]
+    root = tmp_path / "FBMS" if dataset_name == "fbms" else tmp_path / "FBMS/Testset"
+    document = scores(
+        tmp_path / "pred", root, "--dataset", dataset_name, *args, "--extra", "ignore", "--metrics", "J,MAE"
+    )
+    assert document["predictions"][0]["frames"] == 9
+    assert dataset(document) == {"MAE": 0, "MAE_pooled": 0, "J_mean": 1, "J_recall": 1, "J_decay": 0}
+
+
+def test_two_folders_of_one_sequence_and_linked_folders(tmp_path, run, scores):
+    make_set(tmp_path, {"cat": range(2)})
+    (tmp_path / "gt/cat/loop").symlink_to(tmp_path / "gt")
+    assert dataset(scores(tmp_path / "pred", tmp_path / "gt", "--metrics", "J"))["J_mean"] > 0.3
+    write(tmp_path / "two/bear/GT/0.png", disc(0))
+    write(tmp_path / "two/bear/masks/0.png", disc(1))
+    code, _, err = run(tmp_path / "pred", tmp_path / "two")
+    assert code == 1 and "both hold sequence bear" in err
+
+
+def test_names_with_digits_that_are_no_numbers(tmp_path, scores):
+    for name in ("1²2", "1²10", "café3"):
+        write(tmp_path / f"gt/{name}.png", disc(0))
+        write(tmp_path / f"pred/{name}.png", disc(0))
+    assert dataset(scores(tmp_path / "pred", tmp_path / "gt", "--metrics", "J"))["J_mean"] == 1
 
 
 def test_other_formats_of_the_same_masks(tmp_path, scores):

@@ -207,3 +207,9 @@ def test_rates_that_files_can_hold() -> None:
     for rate in (0, -1, 1e-9, 1e12, math.nan, math.inf):
         with pytest.raises(OptionError, match="frames a second"):
             exact_rate(rate)
+
+
+def test_a_link_back_to_a_folder_ends_nothing(tmp_path):
+    fill(tmp_path / "tree" / "a", ["1.png"])
+    (tmp_path / "tree" / "back").symlink_to(tmp_path / "tree")
+    assert find_sources([tmp_path / "tree"]) == [tmp_path / "tree" / "a"]

@@ -15,9 +15,9 @@ from PIL import Image
 
 from evaluation_data import disc, make_set, write
 from vsalient.cli.app import main
+from vsalient.datasets.layout import find_frames
 from vsalient.errors import OutputError
 from vsalient.evaluation import evaluate
-from vsalient.evaluation.layout import find_frames
 from vsalient.report import render, write_report
 from vsalient.report.charts import Line, bar_chart, line_chart
 

@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from scipy import ndimage
 
-from vsalient.errors import DataError, OptionError
+from vsalient.errors import DataError, DecodeError, OptionError
 from vsalient.segment.thresholds import (
     AdaptiveThreshold,
     ClipAdaptiveThreshold,
@@ -211,14 +211,15 @@ def test_max_f_leaves_void_pixels_out_and_recall_of_frames_without_an_object(tmp
     assert threshold.level == pytest.approx(77 / 255)  # the lowest level above 0.3: both highest there
 
 
-def test_max_f_takes_grey_truth_above_128(tmp_path):
+@pytest.mark.parametrize(("dim", "level"), [(128, 0.4), (0, 0.7)])
+def test_max_f_takes_every_grey_label(tmp_path, dim, level):
     stack = maps(1)
-    grey = np.where(stack[0] > 0.7, 255, np.where(stack[0] > 0.4, 128, 0)).astype(np.uint8)
+    grey = np.where(stack[0] > 0.7, 255, np.where(stack[0] > 0.4, dim, 0)).astype(np.uint8)
     (tmp_path / "gt").mkdir()
     Image.fromarray(grey).save(tmp_path / "gt" / "0.png")
     threshold = MaxFThreshold(tmp_path / "gt")
     run(threshold, stack)
-    assert threshold.level == pytest.approx(0.7, abs=0.01)
+    assert threshold.level == pytest.approx(level, abs=0.01)
 
 
 def test_max_f_takes_the_sequence_of_the_same_name(tmp_path):
@@ -243,5 +244,5 @@ def test_max_f_wants_one_mask_a_frame_of_its_size(tmp_path):
         run(MaxFThreshold(tmp_path / "small"), stack)
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken" / "0.png").write_bytes(b"no picture")
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DecodeError, match="cannot be decoded"):
         run(MaxFThreshold(tmp_path / "broken"), stack)

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from vsalient.cli.common import GroupedCommand, allow_code, option, options
+from vsalient.datasets.presets import PRESETS
 from vsalient.errors import OptionError, OutputError
-from vsalient.evaluation.presets import PRESETS
 from vsalient.files import write_whole
 from vsalient.metrics.catalogue import CATALOGUE, GROUPS, select
 
@@ -231,7 +231,7 @@ def _maps_folder(keep: Path | None) -> Iterator[Path]:
 
 
 def _write_report(evaluation: "Evaluation", path: Path, frames: Path | None) -> None:
-    from vsalient.evaluation.layout import find_frames
+    from vsalient.datasets.layout import find_frames
     from vsalient.report import write_report
 
     write_report(evaluation, path, frames=None if frames is None else find_frames(frames))

@@ -15,7 +15,7 @@ import click
 from vsalient.errors import DataError, InputError, OptionError, OutputError
 
 if TYPE_CHECKING:
-    from vsalient.evaluation.layout import Tree
+    from vsalient.datasets.layout import Tree
     from vsalient.training.weak_labels import Fusion, MapSource, Written
 
 
@@ -111,7 +111,7 @@ class _MapFolders:
         """Ground truth as a source: 0 and 1."""
         import numpy as np
 
-        from vsalient.evaluation.pictures import read_truth
+        from vsalient.datasets.masks import read_truth
 
         def read(paths: tuple[Path, ...]) -> Any:
             return read_truth(paths).mask.astype(np.float32)
@@ -121,8 +121,9 @@ class _MapFolders:
     def _source(self, folder: Path, tree: "Tree", read: Any = None) -> "MapSource":
         import numpy as np
 
-        from vsalient.evaluation.layout import Folder, find_partner, match_frames
-        from vsalient.evaluation.pictures import read_map
+        from vsalient.datasets.layout import Folder, find_partner
+        from vsalient.datasets.masks import read_map
+        from vsalient.datasets.names import match_frames
         from vsalient.training.weak_labels import MapSource
 
         first = self.trees[0][1]
@@ -142,8 +143,8 @@ class _MapFolders:
 
 
 def _tree(folder: Path, what: str) -> "Tree":
-    from vsalient.evaluation.layout import Video, find_tree
-    from vsalient.evaluation.presets import Preset
+    from vsalient.datasets.layout import Video, find_tree
+    from vsalient.datasets.presets import Preset
 
     truth = Preset("labels", "ground truth", ("Annotations/480p", "Annotations")) if what == "ground truth" else None
     tree = find_tree(folder, what, truth)
@@ -207,7 +208,8 @@ def _retrain(command: str, labels: Path, predictions: Path, number: int) -> None
 
 def _link_frames(frames: Path, labels: Path, target: Path) -> None:
     """Put the picture of every label beside it, as a hard link where the system can."""
-    from vsalient.evaluation.layout import Folder, find_partner, find_tree, match_frames
+    from vsalient.datasets.layout import Folder, find_partner, find_tree
+    from vsalient.datasets.names import match_frames
 
     wanted, pictures = find_tree(labels, "labels"), find_tree(frames, "frames")
     for name, stored in wanted.items():

@@ -13,13 +13,14 @@ A *soft* truth (probability × 255) is none of these. Its source declares it; no
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vsalient.datasets.pictures import Picture, decode_picture, grey8
+from vsalient.datasets.pictures import Picture, decode_picture, grey8, read_file
 from vsalient.errors import DataError
 from vsalient.types import MaskArray
 
@@ -65,6 +66,64 @@ def decode_truth(
     return truth_of(picture, where, values=values, void_value=void_value, background=background)
 
 
+def read_truth(
+    paths: tuple[Path, ...],
+    values: Values = "auto",
+    void_value: int | None = None,
+    background: Background | None = None,
+) -> Truth:
+    """Return the ground truth of one frame, the union of its objects' files (usually one).
+
+    `background` is that of the `.ppm` files of a data set that writes them on white (FBMS); other files are on black.
+
+    Raises:
+        InputError: a file cannot be read, or is no picture.
+        DataError: as `truth_of`, or the objects' files differ in size.
+    """
+    truths = [
+        decode_truth(
+            read_file(path),
+            path,
+            values=values,
+            void_value=void_value,
+            background=background if path.suffix.lower() == ".ppm" else None,
+        )
+        for path in paths
+    ]
+    first = truths[0]
+    for path, other in zip(paths[1:], truths[1:], strict=True):
+        if other.mask.shape != first.mask.shape:
+            raise DataError(f"{path} has another size than {paths[0]}; the objects of a frame must have one size")
+    if len(truths) == 1:
+        return first
+    mask: MaskArray = np.logical_or.reduce([truth.mask for truth in truths])
+    voids = [truth.void for truth in truths if truth.void is not None]
+    void = np.logical_or.reduce(voids) & ~mask if voids else None
+    return Truth(mask, void)
+
+
+def read_map(path: Path, values: Values = "auto") -> NDArray[np.uint8]:
+    """Return an (H, W) uint8 saliency map; palette labels (and gray ones, on request) become 0 and 255.
+
+    Raises:
+        InputError: the file cannot be read, or is no picture.
+        DataError: it is a colour picture.
+    """
+    picture = decode_picture(read_file(path), path)
+    if not picture.colour and (picture.indexed or values == "labels"):
+        return (picture.pixels > 0).astype(np.uint8) * np.uint8(255)
+    return grey8(picture, path)
+
+
+def read_points(path: Path) -> MaskArray:
+    """Return (H, W) bool fixation points: whatever is above 0.
+
+    Raises:
+        InputError, DataError: as `read_map`.
+    """
+    return read_map(path, "labels") > 0
+
+
 def decode_soft(data: bytes, where: object) -> NDArray[np.uint8]:
     """Read a map that its source declares soft: (H, W) uint8, probability × 255, whatever its values are.
 
@@ -97,6 +156,8 @@ def truth_of(
         DataError: values that are neither labels nor a mask, or colours on an unknown background.
     """
     pixels = picture.pixels
+    if background == "white" and not _has_white(picture):
+        background = None
     if picture.colour:
         return Truth(_coloured(pixels, where, background))
     void: MaskArray | None = None if void_value is None else pixels == void_value
@@ -120,6 +181,11 @@ def truth_of(
     if void is None or not bool(void.any()):
         return Truth(np.asarray(mask, np.bool_))
     return Truth(np.asarray(mask & ~void, np.bool_), void)
+
+
+def _has_white(picture: Picture) -> bool:
+    white = picture.pixels == 255
+    return bool((white.all(axis=2) if picture.colour else white).any())
 
 
 def _coloured(pixels: NDArray[np.uint8], where: object, background: Background | None) -> MaskArray:
@@ -157,10 +223,13 @@ def _blended(pixels: NDArray[Any], levels: NDArray[np.intp]) -> bool:
     A blend lies between a darker and a lighter pixel near it; the inside of a labelled region does not. One pixel in
     four may be odd, as the ends of thin things are.
     """
-    low, top = int(levels[0]), int(levels[-1])
+    low, top, block = int(levels[0]), int(levels[-1]), np.ones((5, 5), np.uint8)
     if len(levels) <= _MOST_LABELS and (low != 0 or top not in (255, 65535)):
         return False
     between = (pixels > low) & (pixels < top)
-    around = np.ones((5, 5), np.uint8)
-    explained = (cv2.erode(pixels, around) < pixels) & (cv2.dilate(pixels, around) > pixels)
+    for level in levels[1:-1]:
+        # What JPEG left beside edges, kept in a format without loss: nearly black or white, and never a region.
+        if (level <= low + 8 or level >= top - 8) and not cv2.erode((pixels == level).astype(np.uint8), block).any():
+            between &= pixels != level
+    explained = (cv2.erode(pixels, block) < pixels) & (cv2.dilate(pixels, block) > pixels)
     return int((between & ~explained).sum()) * 4 <= int(between.sum())

@@ -7,6 +7,7 @@ import io
 import struct
 import zlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -14,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
-from vsalient.errors import DataError, DecodeError
+from vsalient.errors import DataError, DecodeError, InputError
 
 _PNG = b"\x89PNG"
 _COLOUR_NOISE = 24
@@ -41,6 +42,18 @@ class Picture:
         return self.pixels.ndim == 3
 
 
+def read_file(path: Path) -> bytes:
+    """A file's bytes.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def decode_picture(data: bytes, where: object) -> Picture:
     """Decode a picture's bytes.
 
@@ -62,7 +75,7 @@ def decode_picture(data: bytes, where: object) -> Picture:
         return _with_pillow(data, where, lossy)
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[2] < 3 else pixels[..., 2::-1]
-    return Picture(_plain(pixels, where), lossy=lossy)
+    return Picture(plain(pixels, where), lossy=lossy)
 
 
 def grey8(picture: Picture, where: object) -> NDArray[np.uint8]:
@@ -81,7 +94,7 @@ def grey8(picture: Picture, where: object) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels, np.uint8)
 
 
-def _plain(pixels: NDArray[Any], where: object) -> NDArray[Any]:
+def plain(pixels: NDArray[Any], where: object) -> NDArray[Any]:
     """Floats as bytes, and grey where all three channels say the same."""
     if pixels.dtype.kind == "f" and pixels.size and float(pixels.min()) >= 0 and float(pixels.max()) <= 1:
         pixels = np.rint(pixels * 255).astype(np.uint8)
@@ -127,7 +140,7 @@ def _with_pillow(data: bytes, where: object, lossy: bool) -> Picture:
     except (UnidentifiedImageError, Image.DecompressionBombError, OSError, SyntaxError, ValueError) as error:
         reason = "it is no picture" if isinstance(error, UnidentifiedImageError) else str(error)
         raise DecodeError(f"{where} cannot be decoded: {reason}; write it again or leave it out") from error
-    return Picture(_plain(pixels, where), lossy=lossy)
+    return Picture(plain(pixels, where), lossy=lossy)
 
 
 def _from_palette(image: Image.Image) -> Picture:

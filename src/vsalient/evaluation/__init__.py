@@ -3,7 +3,7 @@
 The numbers themselves are in `vsalient.metrics`.
 """
 
+from vsalient.datasets.presets import PRESETS, Preset
 from vsalient.evaluation.dataset import Evaluation, PredictionResult, evaluate
-from vsalient.evaluation.presets import PRESETS, Preset
 
 __all__ = ["PRESETS", "Evaluation", "PredictionResult", "Preset", "evaluate"]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
+from vsalient.datasets.layout import Folder, find_frames, find_tree
+from vsalient.datasets.masks import Values, read_points
+from vsalient.datasets.presets import Protocol, preset_of
 from vsalient.errors import DataError, OptionError
-from vsalient.evaluation.layout import Folder, find_frames, find_tree
-from vsalient.evaluation.pictures import Values, read_picture
 from vsalient.evaluation.plan import Extra, GroundTruth, Missing, SequencePlan, plan_prediction, plan_truth
-from vsalient.evaluation.presets import Protocol, preset_of
 from vsalient.evaluation.run import Options, Outcome, SizeMismatch, count_fixations, score_sequences
 from vsalient.metrics import DatasetScores, SequenceScores, combine, select
 
@@ -138,7 +138,8 @@ def _shuffle(plans: Sequence[SequencePlan], options: Options, folder: Path) -> P
         return None
     if len(plans) < 2:
         raise DataError("sAUC takes its negatives from other sequences, and there is only one; leave it out")
-    first = read_picture(plans[0].items[0].points[0], "labels").pixels.shape
+    height, width = read_points(plans[0].items[0].points[0]).shape
+    first = (height, width)
     path = folder / "fixations.npy"
     if not path.exists():
         np.save(path, sum(count_fixations(plan, first) for plan in plans))
@@ -177,12 +178,6 @@ def _refuse_labels(path: Path, outcomes: Sequence[Outcome]) -> None:
         raise DataError(
             f"predictions {path} never exceed {highest} of 255 and look like labels in gray pictures; say what they "
             "are with --values labels or --values gray"
-        )
-    highest = max(outcome.highest_truth for outcome in outcomes)
-    if 1 < highest <= 128:
-        raise DataError(
-            f"the ground truth never exceeds {highest}, and foreground is above 128; if its values are labels, say "
-            "--values labels"
         )
 
 

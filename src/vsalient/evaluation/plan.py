@@ -5,21 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from vsalient.datasets.layout import Folder, Stored, Tree, Video, find_partner, find_tree, select_sequences
+from vsalient.datasets.names import few, frame_numbers, match_frames, natural
+from vsalient.datasets.presets import Preset, Protocol, split_names
 from vsalient.errors import DataError, InputError
-from vsalient.evaluation.layout import (
-    Folder,
-    Stored,
-    Tree,
-    Video,
-    find_partner,
-    find_tree,
-    frame_numbers,
-    match_frames,
-    natural,
-    select_sequences,
-)
 from vsalient.evaluation.pictures import count_frames
-from vsalient.evaluation.presets import Preset, Protocol, few, split_names
 
 Missing = Literal["error", "zero", "skip"]
 Extra = Literal["error", "ignore"]

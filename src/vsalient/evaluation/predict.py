@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Literal
 import cv2
 import numpy as np
 
+from vsalient.datasets.layout import find_frames, find_partner
+from vsalient.datasets.names import few
+from vsalient.datasets.presets import preset_of
 from vsalient.errors import DataError, OutputError
-from vsalient.evaluation.layout import Video, find_frames, find_partner
 from vsalient.evaluation.plan import plan_truth
-from vsalient.evaluation.presets import few, preset_of
 
 if TYPE_CHECKING:
     from vsalient.types import SaliencyArray
@@ -68,9 +69,9 @@ def predict_sequences(
     for number, (name, partner) in enumerate(partners.items(), 1):
         assert partner is not None
         target = root / name
-        names = None if isinstance(partner, Video) else list(partner.frames)
         for prediction in network.predict(partner.path, protocol=protocol):
-            stem = f"{prediction.index:05d}" if names is None else names[prediction.index]
+            # The reader's own name: its order of a folder is the one that counts.
+            stem = prediction.frame.name or f"{prediction.index:05d}"
             _write_map(target / f"{stem}.png", prediction.saliency)
         if progress is not None:
             progress(name, number, len(partners))

@@ -17,18 +17,10 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from vsalient.datasets.layout import Folder, Video
+from vsalient.datasets.masks import Truth, Values, read_map, read_points, read_truth
 from vsalient.errors import DataError, VsalientError
-from vsalient.evaluation.layout import Video
-from vsalient.evaluation.pictures import (
-    GrayVideo,
-    Truth,
-    Values,
-    read_map,
-    read_picture,
-    read_truth,
-    resize_map,
-    truth_of_map,
-)
+from vsalient.evaluation.pictures import GrayVideo, resize_map, truth_of_map
 from vsalient.evaluation.plan import Item, Missing, SequencePlan
 from vsalient.metrics.arrays import BINARISE_AT, Map8, Mask
 from vsalient.metrics.frame import FrameScores, score_fixations, score_frame
@@ -50,7 +42,8 @@ class Options:
         size_mismatch: whether a prediction of another size is an error or resized.
         values: what pixel values mean.
         void_value: ground-truth value that marks pixels to leave out.
-        negatives: file with the fixation counts of all sequences (sAUC), see `vsalient.evaluation.shuffle`.
+        negatives: file with the fixation counts of all sequences (sAUC); each sequence takes its own
+            out again.
     """
 
     metrics: tuple[str, ...]
@@ -71,7 +64,6 @@ class Outcome:
         resized: predictions resized to the ground truth.
         extra: predicted frames without ground truth.
         highest: largest predicted value.
-        highest_truth: largest value of the ground truth.
     """
 
     scores: SequenceScores
@@ -79,11 +71,12 @@ class Outcome:
     resized: int
     extra: int
     highest: int
-    highest_truth: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Loaded:
+    """One frame's pictures, (H, W) each: a prediction, and a truth or (in fixation mode) a density and its points."""
+
     prediction: Map8 | None
     truth: Truth | None
     density: Map8 | None = None
@@ -145,7 +138,7 @@ def score_sequence(plan: SequencePlan, options: Options, *, threads: int = 1) ->
     accumulator = SequenceAccumulator(plan.name, options.metrics)
     negatives = _Negatives(plan, options)
     before: Mask | None = None
-    absent = resized = highest = highest_truth = 0
+    absent = resized = highest = 0
     stream = _Stream(plan, options, threads)
     for item, loaded in stream:
         shape = _shape_of(loaded)
@@ -163,14 +156,12 @@ def score_sequence(plan: SequencePlan, options: Options, *, threads: int = 1) ->
             prediction = _fit(prediction, shape, plan, item, options)
         highest = max(highest, int(prediction.max()))
         accumulator.add(item.frame, _score(prediction, loaded, negatives, metrics))
-        if loaded.truth is not None:
-            highest_truth = max(highest_truth, loaded.truth.highest)
         if "T" in metrics:
             mask = prediction >= BINARISE_AT
             if before is not None and before.shape == mask.shape:
                 accumulator.add_pair("T", temporal_stability(before, mask))
             before = mask
-    return Outcome(accumulator.finish(), absent, resized, plan.extra + stream.extra, highest, highest_truth)
+    return Outcome(accumulator.finish(), absent, resized, plan.extra + stream.extra, highest)
 
 
 def _score(prediction: Map8, loaded: _Loaded, negatives: "_Negatives", metrics: frozenset[str]) -> FrameScores:
@@ -215,7 +206,7 @@ class _Stream:
         if item.points:
             assert not isinstance(item.truth, int)
             density = read_map(item.truth[0], "gray")
-            marks = read_picture(item.points[0], "labels").pixels > 0
+            marks = read_points(item.points[0])
             if marks.shape != density.shape:
                 raise DataError(
                     f"{item.points[0]} and {item.truth[0]} differ in size; fixation points and density must have one"
@@ -226,8 +217,11 @@ class _Stream:
             pixels = self._truth.get(item.truth)
             if pixels is None:
                 raise DataError(f"ground truth {self._plan.truth.path} ended before frame {item.truth}")
-            return _Loaded(prediction, truth_of_map(pixels, options.values, options.void_value))
-        return _Loaded(prediction, read_truth(item.truth, options.values, options.void_value))
+            where = f"{self._plan.truth.path}, frame {item.truth}"
+            return _Loaded(prediction, truth_of_map(pixels, where, options.values, options.void_value))
+        stored = self._plan.truth
+        background = stored.background if isinstance(stored, Folder) else None
+        return _Loaded(prediction, read_truth(item.truth, options.values, options.void_value, background))
 
     def _load_prediction(self, item: Item) -> Map8 | None:
         if isinstance(item.prediction, int):
@@ -274,7 +268,7 @@ def count_fixations(plan: SequencePlan, shape: tuple[int, ...]) -> NDArray[np.in
     """Return how often each pixel of a common size was fixated in a sequence."""
     counts = np.zeros(shape, np.int64)
     for item in plan.items:
-        marks = (read_picture(item.points[0], "labels").pixels > 0).astype(np.int64)
+        marks = read_points(item.points[0]).astype(np.int64)
         counts += marks if marks.shape == shape else _scale_counts(marks, shape)
     return counts
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
+from vsalient.datasets.names import VIDEOS
 from vsalient.errors import InputError
 from vsalient.media.images import (
     ANIMATION_SUFFIXES,
@@ -20,16 +21,6 @@ from vsalient.media.source import Source
 from vsalient.media.video import VideoSource
 
 log = logging.getLogger(__name__)
-
-VIDEO_SUFFIXES = frozenset(
-    f".{name}"
-    for names in (
-        "mp4 m4v mov qt 3gp 3g2 mkv webm avi divx wmv asf flv f4v mpg mpeg mpe vob ts m2ts mts mxf dv ogv ogm",
-        "rm rmvb nut y4m ivf h264 264 hevc h265 265 mjpg mjpeg gif apng",
-    )
-    for name in names.split()
-)
-"""Files that a folder or a glob contributes as videos; a file named by itself may be called anything."""
 
 
 def open_source(
@@ -93,12 +84,13 @@ def _expand(item: str | Path) -> list[Path]:
 
 
 def _media(path: Path) -> list[Path]:
-    return [path] if path.suffix.lower() in VIDEO_SUFFIXES | IMAGE_SUFFIXES else []
+    return [path] if path.suffix.lower() in VIDEOS | IMAGE_SUFFIXES else []
 
 
-def _in_folder(folder: Path) -> Iterator[Path]:
+def _in_folder(folder: Path, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+    above |= {folder.resolve()}
     entries = sorted((p for p in folder.iterdir() if not p.name.startswith(".")), key=natural_key)
-    videos = [p for p in entries if p.suffix.lower() in VIDEO_SUFFIXES and p.is_file()]
+    videos = [p for p in entries if p.suffix.lower() in VIDEOS and p.is_file()]
     pictures = list_images(folder)
     if videos:
         if pictures:
@@ -108,8 +100,9 @@ def _in_folder(folder: Path) -> Iterator[Path]:
         yield folder
     else:
         for entry in entries:
-            if entry.is_dir():
-                yield from _in_folder(entry)
+            # A link to a folder that this one is in would never end.
+            if entry.is_dir() and entry.resolve() not in above:
+                yield from _in_folder(entry, above)
 
 
 def _path_key(path: Path) -> list[tuple[tuple[int, int, str], ...]]:

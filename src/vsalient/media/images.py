@@ -2,7 +2,6 @@
 
 import itertools
 import logging
-import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 from PIL import Image, ImageSequence
 
+from vsalient.datasets.names import Key, natural
 from vsalient.errors import DecodeError, InputError, MissingDependencyError, OptionError
 from vsalient.media.picture import FILM_SUFFIXES, IMAGE_SUFFIXES, PICTURE_ERRORS, open_picture, read_picture, to_rgb
 from vsalient.media.source import Source, check_range, empty_range
@@ -25,10 +25,9 @@ DEFAULT_RATE = Fraction(25)
 _MILLISECOND = Fraction(1, 1000)
 
 
-def natural_key(path: Path) -> tuple[tuple[int, int, str], ...]:
-    """Sort key in which frame 2 comes before frame 10; ties between 02 and 2 go by the text."""
-    parts = re.split(r"(\d+)", path.name)
-    return tuple((0, int(p), p) if p.isdecimal() else (1, 0, p.casefold()) for p in parts if p)
+def natural_key(path: Path) -> Key:
+    """Sort key by a path's last part, in natural order."""
+    return natural(path.name)
 
 
 class FrameFolder(Source):

@@ -9,10 +9,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vsalient.datasets.layout import Folder, Tree, Video, find_partner
+from vsalient.datasets.masks import read_map, read_truth
+from vsalient.datasets.names import match_frames
 from vsalient.errors import DataError, InputError
 from vsalient.evaluation.dataset import Evaluation, PredictionResult
-from vsalient.evaluation.layout import Folder, Tree, Video, find_partner, match_frames
-from vsalient.evaluation.pictures import GrayVideo, read_map, read_truth, resize_map, truth_of_map
+from vsalient.evaluation.pictures import GrayVideo, resize_map, truth_of_map
 from vsalient.evaluation.plan import Item, SequencePlan
 from vsalient.metrics.arrays import BINARISE_AT, Map8, Mask
 from vsalient.metrics.catalogue import LOWER_IS_BETTER
@@ -116,9 +118,10 @@ def _truth(plan: SequencePlan, item: Item, evaluation: Evaluation) -> tuple[Mask
         pixels = GrayVideo(plan.truth.path).get(item.truth)
         if pixels is None:
             raise DataError(f"ground truth {plan.truth.path} ended before frame {item.truth}")
-        truth = truth_of_map(pixels, options.values, options.void_value)
+        truth = truth_of_map(pixels, plan.truth.path, options.values, options.void_value)
     else:
-        truth = read_truth(item.truth, options.values, options.void_value)
+        background = plan.truth.background if isinstance(plan.truth, Folder) else None
+        truth = read_truth(item.truth, options.values, options.void_value, background)
     return truth.mask, truth.void
 
 

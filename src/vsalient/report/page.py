@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from vsalient import __version__
+from vsalient.datasets.layout import Tree
 from vsalient.evaluation.dataset import Evaluation, PredictionResult
-from vsalient.evaluation.layout import Tree
 from vsalient.evaluation.output import notes_of, number_text
 from vsalient.files import write_whole
 from vsalient.metrics.catalogue import BLOCKS, LOWER_IS_BETTER

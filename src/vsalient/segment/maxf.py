@@ -1,6 +1,5 @@
 """The threshold that maximises a sequence's F-measure; it sees the ground truth, so it is for analysis."""
 
-import re
 import tempfile
 import zlib
 from collections.abc import Iterator
@@ -8,15 +7,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from vsalient.datasets.masks import read_truth
+from vsalient.datasets.names import PICTURES, natural
 from vsalient.errors import DataError, OptionError
 from vsalient.segment.binarise import IndexedMask, Threshold, quantise
 from vsalient.types import MaskArray, SaliencyArray
 
 BETA_SQUARED = 0.3
-_VOID = 255
-_SUFFIXES = {".png", ".bmp", ".gif", ".tif", ".tiff", ".jpg", ".jpeg"}
 
 
 class MaxFThreshold(Threshold):
@@ -61,7 +59,9 @@ class MaxFThreshold(Threshold):
                 f"Ground truth {self.ground_truth} has {len(self._truths)} masks, fewer than there are frames"
                 "; give the folder of one sequence with a mask per frame."
             )
-        truth, valid = _read_mask(self._truths[number])
+        read = read_truth((self._truths[number],))
+        truth = read.mask
+        valid = np.ones(truth.shape, np.bool_) if read.void is None else ~read.void
         if truth.shape != saliency.shape:
             raise DataError(
                 f"Ground truth {self._truths[number]} is {truth.shape[1]}x{truth.shape[0]} but its map is "
@@ -129,24 +129,5 @@ class MaxFThreshold(Threshold):
 
 def _mask_files(folder: Path) -> list[Path]:
     """Return the folder's mask images in natural order; empty when it holds only folders."""
-    files = [path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES and path.is_file()]
-    return sorted(
-        files,
-        key=lambda path: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)],
-    )
-
-
-def _read_mask(path: Path) -> tuple[MaskArray, MaskArray]:
-    """Return what is foreground and what counts: palette indices above 0 but for DAVIS's void 255, grey above 128.
-
-    A grey picture of nothing but 0 and 1 is a mask as well.
-    """
-    try:
-        with Image.open(path) as image:
-            pixels = np.asarray(image if image.mode == "P" else image.convert("L"))
-            palette = image.mode == "P"
-    except OSError as error:
-        raise DataError(f"Ground truth {path} cannot be read as an image: {error}.") from error
-    valid: MaskArray = pixels < _VOID if palette else np.ones(pixels.shape, dtype=np.bool_)
-    mask: MaskArray = pixels > 0 if palette or pixels.max(initial=0) <= 1 else pixels > 128
-    return mask, valid
+    files = [path for path in folder.iterdir() if path.suffix.lower() in PICTURES and path.is_file()]
+    return sorted(files, key=lambda path: natural(path.name))

@@ -4,20 +4,22 @@ Only names are looked at here; nothing is decoded.
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from vsalient.datasets.names import PICTURES, VIDEOS, bare, few, natural
+from vsalient.datasets.presets import Preset
 from vsalient.errors import DataError, InputError
-from vsalient.evaluation.presets import Preset, few
 
-PICTURES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"})
-VIDEOS = frozenset({".mp4", ".mkv", ".avi", ".mov", ".webm", ".m4v"})
+if TYPE_CHECKING:
+    from vsalient.datasets.masks import Background
 
 _TRUTH_FOLDERS = frozenset({"groundtruth", "ground-truth", "ground_truth", "gt", "annotations", "masks"})
 _FRAME_FOLDERS = ("JPEGImages/480p", "JPEGImages/1080p", "JPEGImages", "Imgs", "frames")
-_SUFFIX = re.compile(r"[_-](gt|groundtruth|masks?|sal|saliency|preds?|predictions?|maps?)$", re.IGNORECASE)
+_PASSED_OVER = re.compile(r"_PROB_gt$", re.IGNORECASE)
+"""FBMS keeps the annotators' confidence beside each ground truth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +29,12 @@ class Folder:
     Attributes:
         frames: frame name -> its files, in natural order; several files are objects to be united.
         path: the folder, for messages.
+        background: of its `.ppm` files, where the data set says so.
     """
 
     frames: dict[str, tuple[Path, ...]]
     path: Path
+    background: "Background | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +48,6 @@ Stored = Folder | Video
 
 Tree = dict[str, Stored]
 """Sequence name -> how it is stored. The name is "" for a flat folder or a single file."""
-
-
-def natural(text: str) -> list[tuple[int, int, str]]:
-    """Return a sort key that puts 2 before 10."""
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
 
 
 def find_tree(root: Path, what: str, preset: Preset | None = None) -> Tree:
@@ -66,7 +65,7 @@ def find_tree(root: Path, what: str, preset: Preset | None = None) -> Tree:
     if not root.exists():
         raise InputError(f"{what} {root} does not exist; give a folder of masks or maps, or a gray video")
     if root.is_file():
-        if root.suffix.lower() not in VIDEOS:
+        if root.suffix.lower() in PICTURES or root.suffix.lower() not in VIDEOS:
             raise InputError(f"{what} {root} is no video; give a folder of pictures, or {few(sorted(VIDEOS), 9)}")
         return {"": Video(root)}
     for below in preset.roots if preset else ():
@@ -74,7 +73,7 @@ def find_tree(root: Path, what: str, preset: Preset | None = None) -> Tree:
             root = root / below
             break
     tree: Tree = {}
-    _walk(root, root, tree, truth=preset is not None)
+    _walk(root, root, tree, truth=preset is not None, seen=set())
     if preset is not None and preset.objects:
         tree = _unite_objects(tree)
     if not tree:
@@ -128,7 +127,7 @@ def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
     ends = {key: key.rsplit("/", 1)[-1] for key in predictions}
     for matches in (
         [k for k, end in ends.items() if end == last],
-        [k for k, end in ends.items() if _bare(end) == last],
+        [k for k, end in ends.items() if bare(end) == last],
     ):
         if len(matches) > 1:
             raise DataError(f"{few(matches)} could all belong to sequence {last}; keep one of them in the folder given")
@@ -139,76 +138,48 @@ def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
     return None
 
 
-def match_frames(truth: Sequence[str], prediction: Sequence[str]) -> dict[str, str]:
-    """Return ground truth frame -> prediction frame.
-
-    Names are compared as they are, then without endings like `_gt` or `_mask`, then by their last number, and the
-    first comparison under which any two agree decides.
-    """
-    comparisons: tuple[Callable[[str], str | None], ...] = (lambda name: name, _bare, _last_number)
-    for key in comparisons:
-        found: dict[str, str] = {}
-        for name in prediction:
-            value = key(name)
-            if value is not None:
-                # Two frames of one key would be a guess.
-                found[value] = "" if value in found else name
-        pairs = {name: found.get(key(name) or "", "") for name in truth}
-        pairs = {name: other for name, other in pairs.items() if other}
-        if pairs and len(set(pairs.values())) == len(pairs):
-            return pairs
-    return {}
-
-
-def frame_numbers(names: Sequence[str]) -> list[int] | None:
-    """Return the 0-based position in the video that each ground-truth frame's name stands for.
-
-    Consecutive numbers start wherever they like. With gaps (every 20th frame) the count must show whether it starts
-    at 0 or 1: the first number is one of them. None where names do not tell.
-    """
-    values = [_last_number(name) for name in names]
-    numbers = [int(value) for value in values if value is not None]
-    if len(numbers) != len(names) or any(b <= a for a, b in pairwise(numbers)):
-        return None
-    if numbers[-1] - numbers[0] == len(numbers) - 1 or numbers[0] in (0, 1):
-        return [number - numbers[0] for number in numbers]
-    return None
-
-
-def _bare(name: str) -> str:
-    return _SUFFIX.sub("", name)
-
-
-def _last_number(name: str) -> str | None:
-    digits = re.findall(r"\d+", name)
-    return str(int(digits[-1])) if digits else None
-
-
-def _walk(folder: Path, root: Path, tree: Tree, *, truth: bool) -> None:
+def _walk(folder: Path, root: Path, tree: Tree, *, truth: bool, seen: set[Path]) -> None:
+    real = folder.resolve()
+    if real in seen:
+        return  # a link to a folder that has been read, or to one that it is in
+    seen.add(real)
     entries = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda e: e.name)
     folders = [entry for entry in entries if entry.is_dir()]
     inner = [entry for entry in folders if truth and entry.name.lower() in _TRUTH_FOLDERS]
     if inner:
         # A data set that keeps frames and ground truth of a sequence side by side.
         for entry in inner:
-            _walk(entry, root, tree, truth=truth)
+            _walk(entry, root, tree, truth=truth, seen=seen)
         return
-    pictures = [entry for entry in entries if entry.suffix.lower() in PICTURES and entry.is_file()]
+    pictures = [
+        entry
+        for entry in entries
+        if entry.suffix.lower() in PICTURES and entry.is_file() and not (truth and _PASSED_OVER.search(entry.stem))
+    ]
     if pictures:
+        name = _sequence_name(folder, root, truth=truth)
         frames: dict[str, tuple[Path, ...]] = {
             path.stem: (path,) for path in sorted(pictures, key=lambda path: natural(path.stem))
         }
         if len(frames) != len(pictures):
             raise InputError(f"{folder} holds two pictures of one name with different endings; keep one of each")
-        tree[_sequence_name(folder, root, truth=truth)] = Folder(frames, folder)
+        held = tree.get(name)
+        if isinstance(held, Folder):
+            raise InputError(f"{held.path} and {folder} both hold sequence {name or root.name}; keep one of them")
+        tree[name] = Folder(frames, folder, "white" if truth and _is_fbms(entries) else None)
     for entry in entries:
-        if entry.suffix.lower() in VIDEOS and entry.is_file():
+        if entry.suffix.lower() in VIDEOS - PICTURES and entry.is_file():
             name = _sequence_name(entry.with_suffix(""), root, truth=False)
             if name in tree:
                 raise InputError(f"{folder} holds sequence {name} twice, as pictures and as video; keep one of them")
             tree[name] = Video(entry)
     for entry in folders:
-        _walk(entry, root, tree, truth=truth)
+        _walk(entry, root, tree, truth=truth, seen=seen)
+
+
+def _is_fbms(entries: Sequence[Path]) -> bool:
+    """Whether a folder of ground truth is as FBMS-59 was released: its colours stand on white, not on black."""
+    return any(entry.name.endswith("Def.dat") or _PASSED_OVER.search(entry.stem) for entry in entries)
 
 
 def _sequence_name(folder: Path, root: Path, *, truth: bool) -> str:
@@ -224,7 +195,7 @@ def _unite_objects(tree: Tree) -> Tree:
         if isinstance(stored, Folder) and isinstance(held, Folder):
             names = sorted({*held.frames, *stored.frames}, key=natural)
             frames = {frame: held.frames.get(frame, ()) + stored.frames.get(frame, ()) for frame in names}
-            united[sequence] = Folder(frames, held.path)
+            united[sequence] = Folder(frames, held.path, held.background)
         else:
             united[sequence] = stored
     return united

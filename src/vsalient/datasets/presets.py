@@ -1,6 +1,5 @@
 """What is known of each data set: where its ground truth lies, its splits, its protocol, how dense it is."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -153,9 +152,3 @@ def preset_of(name: str) -> Preset:
     if name not in PRESETS:
         raise OptionError(f"unknown data set {name!r}; choose from {', '.join(PRESETS)}")
     return PRESETS[name]
-
-
-def few(names: Sequence[str], most: int = 4) -> str:
-    """Return the first few names, and how many more there are, for one-line errors."""
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
