@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO, Any
 from urllib.parse import unquote, urlsplit
 
-from vsalient.media.find import VIDEO_SUFFIXES
+from vsalient.datasets.names import VIDEOS
 from vsalient.serve.limits import Limits
 from vsalient.serve.security import Refused
 
@@ -26,7 +26,7 @@ def safe_name(text: str) -> str:
 def source_name(name: str) -> str:
     """What the upload is called on disk. Only endings of videos are kept: others would choose another reader."""
     suffix = Path(name).suffix.lower()
-    return f"source{suffix}" if suffix in VIDEO_SUFFIXES else "source"
+    return f"source{suffix}" if suffix in VIDEOS else "source"
 
 
 async def write_raw(body: AsyncIterator[bytes], path: Path) -> None:
