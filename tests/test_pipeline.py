@@ -5,6 +5,7 @@ import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -39,8 +40,21 @@ class BrightnessEngine:
         self.resets = 0
         self.fail_at = fail_at
 
+    behind = open = most_open = 0
+
     def reset(self) -> None:
         self.resets += 1
+
+    def submit(self, *clip: Any) -> Callable[[], NDArray[np.float32]]:
+        maps = self.run(*clip)
+        self.open += 1
+        self.most_open = max(self.most_open, self.open)
+
+        def wait() -> NDArray[np.float32]:
+            self.open -= 1
+            return maps
+
+        return wait
 
     def run(
         self,
@@ -105,7 +119,8 @@ def _no_thread_stays() -> Iterator[None]:
 
 @pytest.mark.parametrize("tail", ["shift", "repeat-first", "repeat-last", "causal"])
 @pytest.mark.parametrize("count", [1, 3, 4, 5, 11])
-def test_every_frame_gets_the_mean_over_its_slots(count: int, tail: str) -> None:
+@pytest.mark.parametrize("behind", [0, 1, 2])  # clips that a GPU still works on
+def test_every_frame_gets_the_mean_over_its_slots(count: int, tail: str, behind: int) -> None:
     assert tail in TAILS
     overlap = 3 if tail == "causal" else 1
     procedure = Procedure(clip_length=4, overlap=overlap, tail=tail, multiple=8)
@@ -114,14 +129,16 @@ def test_every_frame_gets_the_mean_over_its_slots(count: int, tail: str) -> None
         for slot in clip.outputs or range(4):
             slots.setdefault(clip.indices[slot], []).append(slot * 0.001)
     engine, output = BrightnessEngine(), Memory()
+    engine.behind = behind
     report = run(frames(count), engine, procedure, [output])
+    assert engine.most_open == min(behind, len(engine.clips) - 1) + 1 and engine.open == 0
     assert [index for index, _ in output.maps] == list(range(count))
     for index, saliency in output.maps:
         assert saliency.shape == (10, 12)
         np.testing.assert_allclose(saliency, index * 3 / 255 + np.mean(slots[index]), rtol=1e-5)
     assert output.state == "closed" and output.thread == "vsalient-encode"
     assert report.frames == count and report.corrupt_frames == int(count > 3)
-    assert report.clips == len(engine.clips) and engine.resets == 1
+    assert report.clips == len(engine.clips) and engine.resets == 2  # before and after
     assert set(report.stages) == {"decode", "model", "finish", "encode"}
     assert report.first_map_seconds is not None and report.first_map_seconds <= report.seconds
 

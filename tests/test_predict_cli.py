@@ -265,10 +265,10 @@ def test_being_stopped_leaves_no_half_file(place: Path, signals: list[signal.Sig
         f"import sys, time; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
         "import vsalient.models, vsalient.engine\n"
         "vsalient.models.ARCHITECTURES['red'] = ('tiny_model', 'RedNet')\n"
-        "run = vsalient.engine.Engine.run\n"
+        "run = vsalient.engine.Engine.submit\n"
         "def slow(*a, **k):\n"
         "    open('started', 'w').close(); time.sleep(0.01); return run(*a, **k)\n"
-        "vsalient.engine.Engine.run = slow\n"
+        "vsalient.engine.Engine.submit = slow\n"
         "from vsalient.cli.app import main; main(['predict', 'long.mp4', '-w', 'video,maps,alpha'])"
     )
     process = subprocess.Popen(

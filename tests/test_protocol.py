@@ -1,7 +1,8 @@
 """`--protocol paper` of 3DC-Seg against the official code's procedure, written down here a second time, plainly."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,13 @@ def network(clip: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 class Engine:
+    behind = 0
+
     def reset(self) -> None: ...
+
+    def submit(self, *clip: Any) -> Callable[[], NDArray[np.float32]]:
+        maps = self.run(*clip)
+        return lambda: maps
 
     def run(
         self,

@@ -6,6 +6,7 @@ frame's size, never on the video's length.
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -31,19 +32,25 @@ stride's worth at a time, and more would only cost memory."""
 
 
 class EngineLike(Protocol):
-    """What the pipeline needs of `vsalient.engine.Engine`."""
+    """What the pipeline needs of `vsalient.engine.Engine`.
+
+    Attributes:
+        behind: how many clips may be submitted before the maps of the first are asked for.
+    """
+
+    behind: int
 
     def reset(self) -> None:
         """Forget cached features: another video begins."""
 
-    def run(
+    def submit(
         self,
         frames: "Sequence[Tensor]",
         indices: Sequence[int],
         outputs: Sequence[int] | None = None,
         priors: "Mapping[str, Sequence[Tensor]] | None" = None,
-    ) -> NDArray[np.float32]:
-        """Run one clip: T × (3, h, w) uint8 → (T', h, w) float32 probabilities of the kept slots."""
+    ) -> Callable[[], NDArray[np.float32]]:
+        """Begin one clip: T × (3, h, w) uint8 → what waits for (T', h, w) float32 probabilities of the kept slots."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -114,6 +121,7 @@ def saliency_maps(
         maps.stop()
         maps.join()
         inputs.join()
+        engine.reset()  # features and pinned memory are not kept until the next video
         report.seconds = time.perf_counter() - start
 
 
@@ -169,27 +177,39 @@ def _infer(
     frames: dict[int, Frame] = {}  # waiting for their maps
     held: dict[int, _Input] = {}  # may be read by a later clip
 
-    def work(clips: Sequence[Clip]) -> Iterator[tuple[Frame, SaliencyArray]]:
+    begun: deque[tuple[Clip, Callable[[], NDArray[np.float32]]]] = deque()  # a GPU may still be at work on these
+
+    def fetch(behind: int) -> None:
+        while len(begun) > behind:
+            clip, wait = begun.popleft()
+            with report.busy("model"):
+                stitcher.add(clip, wait())
+            report.clips += 1
+
+    def work(clips: Sequence[Clip], behind: int) -> Iterator[tuple[Frame, SaliencyArray]]:
         for clip in clips:
             with report.busy("model"):
-                stitcher.add(clip, _run_clip(engine, clip, held))
-            report.clips += 1
+                begun.append((clip, _begin_clip(engine, clip, held)))
+            fetch(behind)
+        fetch(behind)
         for index in [index for index in held if index < planner.reads_from]:
             del held[index]
-        for index, values in stitcher.ready(planner.writes_from):
+        final = min([planner.writes_from, *(min(clip.indices) for clip, _ in begun)])
+        for index, values in stitcher.ready(final):
             yield frames.pop(index), values
 
     for item in inputs:
         frames[item.frame.index] = item.frame
         held[item.frame.index] = item
-        yield from work(planner.push(item.frame.index))
-    yield from work(planner.finish())
+        yield from work(planner.push(item.frame.index), engine.behind)
+    yield from work(planner.finish(), engine.behind)
+    yield from work([], 0)
 
 
-def _run_clip(engine: EngineLike, clip: Clip, held: Mapping[int, _Input]) -> NDArray[np.float32]:
+def _begin_clip(engine: EngineLike, clip: Clip, held: Mapping[int, _Input]) -> Callable[[], NDArray[np.float32]]:
     slots = [held[index] for index in clip.indices]
     priors = {name: [slot.priors[name] for slot in slots] for name in slots[0].priors}
-    return engine.run([slot.tensor for slot in slots], clip.indices, clip.outputs, priors or None)
+    return engine.submit([slot.tensor for slot in slots], clip.indices, clip.outputs, priors or None)
 
 
 def _postprocessor(procedure: Procedure) -> Callable[[Pixels, SaliencyArray], SaliencyArray]:

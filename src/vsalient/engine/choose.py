@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vsalient import devices
 from vsalient.devices import DTYPES, DtypeName, dtype_name, resolve_device
-from vsalient.engine import failures, policy, trust
+from vsalient.engine import failures, layout, policy, trust
 from vsalient.engine.torch_runner import TorchRunner
 from vsalient.errors import DeviceError, OptionError, VsalientError
 from vsalient.models.network import Network
@@ -108,6 +108,9 @@ def first_sound(
             if problem is None:
                 raise
         if problem is None:
+            if trial is not None and place.kind == "cuda" and not exact and layout.has_depthwise_3d(network.module):
+                frames = network.running.clip_length if network.running else 8
+                layout.settle(runner, *layout.larger(trial.clip, trial.priors, frames))
             return runner
         if spare is None:
             raise problem
@@ -151,7 +154,8 @@ def _hold_against(runner: TorchRunner, trial: _Trial) -> DeviceError | None:
     """What is wrong with a runner, None when it gives what it should; its `reason` then says so."""
     if trial.expected is None:
         return None
-    got = torch.from_numpy(runner.whole(trial.clip, trial.priors))
+    maps = runner.whole(trial.clip, trial.priors)
+    got = torch.from_numpy(maps() if callable(maps) else maps)
     error = trust.largest_error(got, trial.expected)
     if error > trust.TOLERANCES[DTYPES[runner.dtype]]:
         return DeviceError(

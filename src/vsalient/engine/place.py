@@ -33,14 +33,14 @@ def fold_batch_norms(network: nn.Module) -> int:
 
 
 def place(network: nn.Module, device: torch.device, dtype: torch.dtype, *, reorder: bool) -> None:
-    """Move a network to a device, its weights to a dtype and, with `reorder`, to channels last; in place."""
+    """Move a network to a device, its weights to a dtype and to channels last or not; in place, again if need be."""
     network.to(device)
     for module in network.modules():
         cast_it = dtype != torch.float32 and isinstance(module, CAST_MODULES)
         for parameter in module.parameters(recurse=False):
             data = parameter.data.to(dtype if cast_it else parameter.dtype)
-            parameter.data = data.contiguous(memory_format=memory_format(data)) if reorder else data
-        if cast_it:
+            parameter.data = data.contiguous(memory_format=memory_format(data) if reorder else torch.contiguous_format)
+        if cast_it and _cast_input not in module._forward_pre_hooks.values():
             # Constants stay float32, so a sum with one is float32: bring it back before the next weights.
             module.register_forward_pre_hook(_cast_input)
 

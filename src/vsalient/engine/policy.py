@@ -22,7 +22,11 @@ class Policy:
 
 POLICIES: dict[str, Policy] = {
     "cpu": Policy(True, "channels last: 1.3 to 1.6 times as fast for 3D ResNets on AVX-512, 10 times depthwise"),
-    "cuda": Policy(True, "PyTorch's documentation: tensor cores want channels last; nobody has timed it here"),
+    "cuda": Policy(
+        True,
+        "PyTorch's documentation: tensor cores want channels last; nobody has timed it here, and networks with "
+        "depthwise 3D convolutions decide by two timed clips (layout.py)",
+    ),
     "mps": Policy(False, "Metal's kernels take contiguous tensors and would copy others; nobody has timed it here"),
 }
 """Kind of device -> policy. A row that nobody has timed says so."""

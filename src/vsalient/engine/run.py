@@ -1,7 +1,8 @@
 """The engine: clips of a video -> probabilities, with what neighbouring clips share computed once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -10,9 +11,11 @@ from torch import Tensor, nn
 
 from vsalient.devices import DtypeName
 from vsalient.engine.choose import open_torch
-from vsalient.engine.runner import Features, Runner
+from vsalient.engine.runner import Features, Maps, Runner
 from vsalient.errors import DeviceError, OptionError
 from vsalient.models.network import Network, describe
+
+Result = TypeVar("Result")
 
 
 class Engine:
@@ -56,6 +59,8 @@ class Engine:
         self.device, self.dtype = self.runner.device, self.runner.dtype
         self.description = "; ".join([self.runner.description, *["mirrored too"] * flip])
         """One line: device, dtype and why."""
+        self.behind = 1 if self.device.startswith("cuda") else 0
+        """How many clips may be submitted before the maps of the first are asked for."""
         self._sides = [_Side(mirrored) for mirrored in ((False, True) if flip else (False,))]
 
     @property
@@ -90,60 +95,87 @@ class Engine:
             DeviceError: the device ran out of memory, or lacks an operation; says what to try.
             OptionError: the network needs a prior that was not given.
         """
+        return self.submit(frames, indices, outputs, priors)()
+
+    def submit(
+        self,
+        frames: Sequence[Tensor],
+        indices: Sequence[int],
+        outputs: Sequence[int] | None = None,
+        priors: Mapping[str, Sequence[Tensor]] | None = None,
+    ) -> Callable[[], NDArray[np.float32]]:
+        """Begin a clip as `run` does, and give what waits for its maps.
+
+        On a CPU they are ready then. A GPU works on while the next clip is submitted: ask for maps `behind` clips
+        later, in order.
+        """
         assert len(frames) == len(indices) > 0
         given = priors or {}
         missing = [name for name in self.priors if name not in given]
         if missing:
             raise OptionError(f"{self.runner.name} needs the prior {', '.join(missing)} with each clip")
-        problem: DeviceError | None = None
+        height, width = frames[0].shape[1:]
+        work = f"a clip of {len(frames)} frames at {width}×{height}"
+        begun = self._guarded(work, lambda: [self._one_side(side, frames, indices, given) for side in self._sides])
+
+        def finish() -> NDArray[np.float32]:
+            sides = self._guarded(work, lambda: [wait() for wait in begun])
+            maps = sides[0] if len(sides) == 1 else (sides[0] + sides[1]) / np.float32(2)
+            if not np.isfinite(maps).all():
+                broken = "the weights are broken, fetch them again"
+                raise DeviceError(
+                    f"the network gave values that are not numbers in {self.runner.dtype}; "
+                    + (broken if self.runner.dtype == "float32" else "try dtype float32")
+                )
+            return maps if outputs is None or len(maps) != len(indices) else maps[list(outputs)]
+
+        return finish
+
+    def _guarded(self, work: str, do: Callable[[], Result]) -> Result:
+        """Do it; an error that speaks of the device becomes one line, once what it holds there is given back."""
         try:
-            maps = self._one_side(self._sides[0], frames, indices, given)
-            for side in self._sides[1:]:
-                maps = (maps + self._one_side(side, frames, indices, given)) / np.float32(2)
+            return do()
         except (RuntimeError, MemoryError) as error:
-            height, width = frames[0].shape[1:]
-            problem = self.runner.explain(error, f"a clip of {len(frames)} frames at {width}×{height}")
+            problem = self.runner.explain(error, work)
             if problem is None:
                 raise
             problem.__cause__ = error.with_traceback(None)  # its frames would keep the device's memory
-        if problem is not None:
-            self.reset()
-            self.runner.release()
-            raise problem
-        if not np.isfinite(maps).all():
-            broken = "the weights are broken, fetch them again"
-            raise DeviceError(
-                f"the network gave values that are not numbers in {self.runner.dtype}; "
-                + (broken if self.runner.dtype == "float32" else "try dtype float32")
-            )
-        if outputs is None or len(maps) != len(indices):
-            return maps
-        return maps[list(outputs)]
+        self.reset()
+        self.runner.release()
+        raise problem
 
     def _one_side(
         self, side: "_Side", frames: Sequence[Tensor], indices: Sequence[int], priors: Mapping[str, Sequence[Tensor]]
-    ) -> NDArray[np.float32]:
+    ) -> Callable[[], NDArray[np.float32]]:
         if side.mirrored:
             frames = [frame.flip(-1) for frame in frames]
             priors = {name: [prior.flip(-1) for prior in maps] for name, maps in priors.items()}
         run = self._by_frames if self.runner.per_frame else self._whole_clip
         maps = run(side, frames, indices, priors)
-        return np.ascontiguousarray(maps[..., ::-1]) if side.mirrored else maps
+
+        def wait() -> NDArray[np.float32]:
+            got = maps() if callable(maps) else maps
+            return np.ascontiguousarray(got[..., ::-1]) if side.mirrored else got
+
+        return wait
 
     def _whole_clip(
         self, side: "_Side", frames: Sequence[Tensor], indices: Sequence[int], priors: Mapping[str, Sequence[Tensor]]
-    ) -> NDArray[np.float32]:
+    ) -> Maps:
         pixels = torch.stack(tuple(frames), dim=1)[None]  # (1, 3, T, h, w) uint8
         # A still stretch of video: comparing costs a thousandth of running.
         if side.last is not None and not priors and torch.equal(side.last[0], pixels):
-            return side.last[1].copy()
+            return side.last[1]
         maps = self.runner.whole(pixels, {name: torch.stack(tuple(priors[name]), dim=1)[None] for name in self.priors})
-        side.last = None if priors else (pixels, maps.copy())
-        return maps
+        if priors:
+            return maps
+        kept = _Kept(maps)
+        side.last = (pixels, kept)
+        return kept
 
     def _by_frames(
         self, side: "_Side", frames: Sequence[Tensor], indices: Sequence[int], priors: Mapping[str, Sequence[Tensor]]
-    ) -> NDArray[np.float32]:
+    ) -> Maps:
         if side.frame_shape != frames[0].shape:
             side.features.clear()
             side.frame_shape = frames[0].shape
@@ -161,6 +193,17 @@ class Engine:
         return probabilities
 
 
+class _Kept:
+    """Maps that may be asked for again; each time a copy, since they are then the caller's to change."""
+
+    def __init__(self, maps: Maps) -> None:
+        self._maps = maps
+
+    def __call__(self) -> NDArray[np.float32]:
+        self._maps = ready = self._maps() if callable(self._maps) else self._maps
+        return ready.copy()
+
+
 @dataclass
 class _Side:
     """What is remembered of a video as it is, or of its mirror image."""
@@ -168,4 +211,4 @@ class _Side:
     mirrored: bool
     features: dict[int, Features] = field(default_factory=dict)
     frame_shape: torch.Size | None = None
-    last: tuple[Tensor, NDArray[np.float32]] | None = None
+    last: tuple[Tensor, _Kept] | None = None

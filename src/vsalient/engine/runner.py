@@ -4,7 +4,7 @@ A runner holds one network made ready. It gets pixels as they are decoded and gi
 what it keeps in between (features on a device, compiled models) is its own affair, and the engine only passes it on.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -15,6 +15,8 @@ from vsalient.errors import DeviceError
 
 Features = Any
 """One frame's features: whatever the runner's `encode` made and its `decode` takes."""
+Maps = NDArray[np.float32] | Callable[[], NDArray[np.float32]]
+"""Probabilities (T, h, w), ready; or to be called for, which waits for a device that is still at work."""
 
 
 class Runner(Protocol):
@@ -43,11 +45,11 @@ class Runner(Protocol):
         """Frames (N, 3, h, w) uint8, each prior (N, 1, h, w) float in [0, 1] -> each frame's features."""
         ...
 
-    def decode(self, features: Sequence[Features]) -> NDArray[np.float32]:
+    def decode(self, features: Sequence[Features]) -> Maps:
         """A clip's features in order -> probabilities (T, h, w), or (1, h, w) of a network that gives one map."""
         ...
 
-    def whole(self, clip: Tensor, priors: Mapping[str, Tensor]) -> NDArray[np.float32]:
+    def whole(self, clip: Tensor, priors: Mapping[str, Tensor]) -> Maps:
         """A clip (1, 3, T, h, w) uint8, each prior (1, 1, T, h, w) -> as `decode`."""
         ...
 
