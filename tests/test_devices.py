@@ -196,7 +196,7 @@ def test_wrong_numbers_are_found_and_not_used(card: type[Card]) -> None:
 
     card.mode = Wrong()
     runner = choose.first_sound(describe(Pooled()), places("cuda", "cpu"), "float32")
-    assert runner.kind == "cpu" and "fails the self-check in float32 (a probability is off by" in runner.description
+    assert runner.kind == "cpu" and "fails the self-check in float32 (probabilities are off by" in runner.description
     with pytest.raises(DeviceError, match="fails the self-check"):
         choose.first_sound(describe(Pooled()), places("cuda"), "float32")
 
@@ -227,7 +227,7 @@ def test_the_sample_suits_every_network_and_it_passes(architecture: str) -> None
     for dtype, tolerance in ((torch.float32, 1e-4), (torch.bfloat16, trust.TOLERANCES[torch.bfloat16])):
         runner = TorchRunner(copy.deepcopy(described), CPU, dtype)
         maps = runner.whole(clip, priors)
-        assert trust.largest_error(torch.from_numpy(maps), expected) < tolerance
+        assert trust.largest_error(torch.from_numpy(maps), expected, dtype) < tolerance
 
 
 # ---- errors, in every wording

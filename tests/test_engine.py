@@ -363,7 +363,7 @@ def test_auto_takes_bfloat16_only_after_the_self_check(monkeypatch: pytest.Monke
     monkeypatch.setitem(trust.TOLERANCES, torch.bfloat16, 0.0)
     runner = Engine(Plain(), device="cpu")
     assert runner.dtype == "float32"
-    assert "float32: in place of bfloat16; cpu fails the self-check in bfloat16 (a probability is off by 0." in (
+    assert "float32: in place of bfloat16; cpu fails the self-check in bfloat16 (probabilities are off by 0." in (
         runner.description
     )
     with pytest.raises(DeviceError, match="fails the self-check in bfloat16"):

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from vsalient import __version__, checkpoints
+from vsalient.cli.advice import advice
 from vsalient.errors import VsalientError
 
 PACKAGES = ("torch", "av", "numpy", "opencv-python-headless", "pillow", "safetensors", "huggingface_hub")
@@ -52,6 +53,7 @@ def examine() -> dict[str, Any]:
         "packages": {name: _version(name) for name in PACKAGES},
         "extras": {name: _version(name) for name in EXTRAS},
         "cpu": _cpu(),
+        **_torch(),
         "devices": _devices(problems),
         "encoders": _encoders(problems),
         "cache": _cache(),
@@ -60,6 +62,7 @@ def examine() -> dict[str, Any]:
         "models": _models(problems),
     }
     findings["problems"] = problems
+    findings["advice"] = advice(findings)
     return findings
 
 
@@ -93,19 +96,46 @@ def _devices(problems: list[str]) -> list[dict[str, Any]]:
     try:
         import torch
 
-        from vsalient.devices import auto_dtype, available_devices, device_name, dtype_name
+        from vsalient.devices import available_devices, device_name
     except ImportError as error:
         problems.append(f"PyTorch cannot be loaded: {error}")
         return []
     devices = []
     for name in available_devices():
         device = torch.device(name)
-        dtype, why = auto_dtype(device)
-        found: dict[str, Any] = {"device": name, "name": device_name(device), "dtype": dtype_name(dtype), "why": why}
+        found: dict[str, Any] = {"device": name, "name": device_name(device), **_tried(name)}
         if device.type == "cuda":
             found["memory_gib"] = round(torch.cuda.get_device_properties(device).total_memory / 2**30, 1)
         devices.append(found)
     return devices
+
+
+def _tried(device: str) -> dict[str, str | None]:
+    """In which dtype the default network runs there, tried on itself; or why it does not."""
+    import torch
+
+    from vsalient.devices import auto_dtype, dtype_name
+    from vsalient.engine.choose import open_torch
+    from vsalient.models.network import describe
+
+    try:
+        network, entry = checkpoints.load_network("3dc-lite", offline=True)
+    except VsalientError:  # its weights are a problem of their own: a few convolutions have to do
+        dtype, why = auto_dtype(torch.device(device))
+        return {"dtype": dtype_name(dtype), "why": why}
+    try:
+        runner = open_torch(describe(network), device=device, multiple=entry.multiple)
+    except VsalientError as error:
+        return {"dtype": None, "why": str(error)}
+    return {"dtype": runner.dtype, "why": runner.reason}
+
+
+def _torch() -> dict[str, Any]:
+    try:
+        import torch
+    except ImportError:
+        return {"torch_build": None, "torch_threads": None}
+    return {"torch_build": torch.version.cuda, "torch_threads": torch.get_num_threads()}
 
 
 def _encoders(problems: list[str]) -> dict[str, bool]:
@@ -169,7 +199,8 @@ def _lines(findings: dict[str, Any]) -> list[str]:
     ]
     for device in findings["devices"]:
         memory = f", {device['memory_gib']} GiB" if "memory_gib" in device else ""
-        lines.append(f"device     {device['device']}: {device['name']}{memory}; {device['dtype']}: {device['why']}")
+        dtype = device["dtype"] or "not usable"
+        lines.append(f"device     {device['device']}: {device['name']}{memory}; {dtype}: {device['why']}")
     for name, there in findings["encoders"].items():
         lines.append(f"encoder    {name}: {'yes' if there else 'no'} ({ENCODERS[name]})")
     writable = "" if cache["writable"] else ", not writable"
@@ -178,6 +209,7 @@ def _lines(findings: dict[str, Any]) -> list[str]:
     if findings["registry"]:
         lines.append(f"registry   {findings['registry']} (VSALIENT_WEIGHTS)")
     lines += [f"model      {name}: {state}" for name, state in findings["models"].items()]
+    lines += [f"advice     {line}" for line in findings["advice"]]
     lines += [f"PROBLEM    {problem}" for problem in findings["problems"]]
     if not findings["problems"]:
         lines.append("all well   vsalient predict works here")

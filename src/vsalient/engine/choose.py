@@ -156,10 +156,10 @@ def _hold_against(runner: TorchRunner, trial: _Trial) -> DeviceError | None:
         return None
     maps = runner.whole(trial.clip, trial.priors)
     got = torch.from_numpy(maps() if callable(maps) else maps)
-    error = trust.largest_error(got, trial.expected)
+    error = trust.largest_error(got, trial.expected, DTYPES[runner.dtype])
     if error > trust.TOLERANCES[DTYPES[runner.dtype]]:
         return DeviceError(
-            f"{runner.device} fails the self-check in {runner.dtype} (a probability is off by {error:.2g}); "
+            f"{runner.device} fails the self-check in {runner.dtype} (probabilities are off by {error:.2g}); "
             "try dtype auto or device cpu"
         )
     runner.reason += f", self-check passed (error {error:.1g})"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vsalient.models.network import Network
 
 TOLERANCES: dict[torch.dtype, float] = {torch.float32: 1e-3, torch.bfloat16: 0.05, torch.float16: 0.05}
-"""Largest error of a probability that a dtype may show on the sample."""
+"""Largest error of a probability, as `largest_error` has it, that a dtype may show on the sample."""
 
 
 def sample(network: Network, multiple: int | None = None) -> tuple[Tensor, dict[str, Tensor]]:
@@ -40,9 +40,16 @@ def reference(network: Network, clip: Tensor, priors: Mapping[str, Tensor]) -> T
     return network.probability(network.forward(clip.float() / 255, **priors))[0].float()
 
 
-def largest_error(got: Tensor, expected: Tensor) -> float:
-    """The largest difference of two maps; infinite where a value is no number or the shapes differ."""
-    if got.shape != expected.shape:
+def largest_error(got: Tensor, expected: Tensor, dtype: torch.dtype = torch.float32) -> float:
+    """How far two maps are apart: the largest difference, in a reduced dtype that of 99 pixels in 100.
+
+    Rounding moves a few pixels at steep edges far, and other ones with other weights (3dc-lite in bfloat16: 0.033 at
+    most, 0.027 for 99 in 100, 0.006 on average); a wrong kernel moves all of them.
+
+    Returns:
+        The difference; infinite where a value is no number or the shapes differ.
+    """
+    if got.shape != expected.shape or not got.isfinite().all():
         return math.inf
-    error = float((got.float().cpu() - expected).abs().max())
-    return error if math.isfinite(error) else math.inf
+    apart = (got.float().cpu() - expected).abs().flatten()
+    return float(apart.max() if dtype == torch.float32 else apart.sort().values[int(0.99 * (len(apart) - 1))])
