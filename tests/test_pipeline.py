@@ -308,6 +308,7 @@ def test_the_paper_protocol_of_3dc_seg_is_the_official_one() -> None:
         resample="pillow",
         interpolation="nearest",
         threshold="fixed:0.5",
+        cuts=False,
     )
     assert plan_procedure(official, protocol="paper", overlap=7).overlap == 7
     assert plan_procedure(entry()).tail == "shift"

@@ -17,7 +17,7 @@ from vsalient.figures import Report
 from vsalient.inputs import check_input, open_input
 from vsalient.outputs import KINDS, Looks, find_kind, opened
 from vsalient.pipeline import saliency_maps
-from vsalient.procedure import Clips, Procedure, Protocol, plan_procedure
+from vsalient.procedure import Clips, Cuts, Procedure, Protocol, plan_procedure
 from vsalient.run import Maps, results, write_all
 from vsalient.segment.masks import Masks
 from vsalient.segment.segmenter import Cleanup, Segmenting
@@ -90,6 +90,7 @@ class Model:
         overlap: int | None = None,
         tail: Tail | None = None,
         protocol: Protocol = "default",
+        cuts: Cuts = "auto",
         resolution: str | None = None,
         start: float | None = None,
         end: float | None = None,
@@ -106,6 +107,7 @@ class Model:
             overlap: frames that neighbouring clips share; None for the model's own.
             tail: what happens where frames run out, see `vsalient.clips`; None for the protocol's.
             protocol: "paper" for the procedure of the model's authors, "default" for ours.
+            cuts: "off" takes the video as one scene; "auto" makes each scene between hard cuts a sequence of its own.
             resolution: the network's input, such as "short:480" or "area:256x448"; None for the model's own.
             start: seconds of presentation time to begin at (files only).
             end: seconds to stop before (files only).
@@ -123,6 +125,7 @@ class Model:
             overlap=overlap,
             tail=tail,
             resolution=resolution,
+            cuts=cuts,
         )
         check_input(source, start, end, rate)
         return self._results(functools.partial(open_input, source, start=start, end=end, rate=rate), procedure)
@@ -247,6 +250,7 @@ def predict(
     overlap: int | None = None,
     tail: Tail | None = None,
     protocol: Protocol = "default",
+    cuts: Cuts = "auto",
     resolution: str | None = None,
     start: float | None = None,
     end: float | None = None,
@@ -261,6 +265,7 @@ def predict(
         overlap: frames that neighbouring clips share.
         tail: what happens where frames run out.
         protocol: "paper" or "default".
+        cuts: "off" takes the video as one scene.
         resolution: the network's input.
         start: seconds to begin at.
         end: seconds to stop before.
@@ -275,6 +280,7 @@ def predict(
         overlap=overlap,
         tail=tail,
         protocol=protocol,
+        cuts=cuts,
         resolution=resolution,
         start=start,
         end=end,

@@ -1,10 +1,12 @@
-"""Frames → clips → network → stitched maps of the frame's size, as a stream over three threads.
+"""Frames → scenes → clips → network → stitched maps of the frame's size, as a stream over three threads.
 
 Decoding and resizing run in one thread, the network in another; the caller's thread brings the maps to the frame's
-size. Queues are bounded, and a frame is forgotten once its last clip is done, so memory depends on the clip and the
-frame's size, never on the video's length.
+size. Each scene between hard cuts is a sequence of its own: its clips, flow and features know nothing of the others, so
+that its maps are those it would have alone. Queues are bounded, and a frame is forgotten once its last clip is done, so
+memory depends on the clip and the frame's size, never on the video's length.
 """
 
+import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.clips import ClipPlanner
+from vsalient.cuts import mark_scenes
 from vsalient.errors import InputError
 from vsalient.figures import Report
 from vsalient.procedure import Procedure
@@ -41,7 +44,7 @@ class EngineLike(Protocol):
     behind: int
 
     def reset(self) -> None:
-        """Forget cached features: another video begins."""
+        """Forget cached features: another video, or another scene, begins."""
 
     def submit(
         self,
@@ -80,7 +83,8 @@ def saliency_maps(
         report: is kept up to date while the maps come.
 
     Yields:
-        Every frame with its saliency map, (H, W) float32 in [0, 1] at the frame's size, in order.
+        Every frame, with the number of its scene, and its saliency map, (H, W) float32 in [0, 1] at the frame's size,
+        in order.
 
     Raises:
         InputError: the frames' size changes.
@@ -88,7 +92,7 @@ def saliency_maps(
     """
     report = report or Report()
     start = time.perf_counter()
-    source = iter(frames)
+    source = mark_scenes(frames) if procedure.cuts else iter(frames)
     with report.busy("decode"):
         first = next(source, None)
     if first is None:
@@ -100,7 +104,6 @@ def saliency_maps(
         resample=procedure.resample,
     )
     refine = _postprocessor(procedure)
-    engine.reset()
     depth = queue_depth(*first.pixels.shape[:2])
     inputs = Ahead(_prepare(first, source, geometry, priors, report), depth, "vsalient-decode")
     # Short: what comes out is taken at once, unless the outputs are behind, and those have queues of their own.
@@ -133,7 +136,7 @@ def queue_depth(height: int, width: int) -> int:
 def _prepare(
     first: Frame, others: Iterator[Frame], geometry: Geometry, names: tuple[str, ...], report: Report
 ) -> Iterator[_Input]:
-    """Frames → what the network takes of them; priors may look a few frames ahead."""
+    """Frames → what the network takes of them; priors may look a few frames ahead, within their scene."""
     stream = None
     if names:
         from vsalient.priors import prior_stream
@@ -141,7 +144,11 @@ def _prepare(
         stream = prior_stream(names)
     waiting: dict[int, Frame] = {}
     frame: Frame | None = first
+    scene = first.scene
     while frame is not None:
+        if stream is not None and frame.scene != scene:
+            yield from (_input(waiting.pop(index), maps, geometry) for index, maps in stream.finish())
+        scene = frame.scene
         if frame.pixels.shape[:2] != geometry.source:
             height, width = frame.pixels.shape[:2]
             raise InputError(
@@ -172,6 +179,15 @@ def _infer(
     inputs: Iterable[_Input], engine: EngineLike, procedure: Procedure, report: Report
 ) -> Iterator[tuple[Frame, SaliencyArray]]:
     """Inputs → frames with stitched maps of the network's size, each as soon as its last clip is done."""
+    for _, scene in itertools.groupby(inputs, key=lambda item: item.frame.scene):
+        engine.reset()
+        yield from _infer_scene(scene, engine, procedure, report)
+
+
+def _infer_scene(
+    inputs: Iterable[_Input], engine: EngineLike, procedure: Procedure, report: Report
+) -> Iterator[tuple[Frame, SaliencyArray]]:
+    """The same for one scene, whose frames are counted from 0."""
     planner = ClipPlanner(procedure.clip_length, procedure.overlap, tail=procedure.tail)
     stitcher = Stitcher()
     frames: dict[int, Frame] = {}  # waiting for their maps
@@ -198,10 +214,10 @@ def _infer(
         for index, values in stitcher.ready(final):
             yield frames.pop(index), values
 
-    for item in inputs:
-        frames[item.frame.index] = item.frame
-        held[item.frame.index] = item
-        yield from work(planner.push(item.frame.index), engine.behind)
+    for index, item in enumerate(inputs):
+        frames[index] = item.frame
+        held[index] = item
+        yield from work(planner.push(index), engine.behind)
     yield from work(planner.finish(), engine.behind)
     yield from work([], 0)
 

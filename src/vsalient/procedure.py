@@ -13,6 +13,7 @@ from vsalient.errors import OptionError
 from vsalient.transforms import Interpolation, Resample, check_geometry
 
 Protocol = Literal["default", "paper"]
+Cuts = Literal["auto", "off"]
 PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
 
 
@@ -26,6 +27,7 @@ class Procedure:
         interpolation: how maps are brought to the frame's size.
         threshold: how masks are made of maps when the user does not say.
         postprocess: "crf" for a dense CRF on every full-size map, None for nothing.
+        cuts: hard cuts are looked for, and each scene is a sequence of its own.
     """
 
     clip_length: int
@@ -37,6 +39,7 @@ class Procedure:
     interpolation: Interpolation = "bilinear"
     threshold: str = "adaptive"
     postprocess: str | None = None
+    cuts: bool = True
 
     def __post_init__(self) -> None:
         check_clips(self.clip_length, self.overlap, self.tail)
@@ -51,6 +54,7 @@ def plan_procedure(
     overlap: int | None = None,
     tail: Tail | None = None,
     resolution: str | None = None,
+    cuts: Cuts = "auto",
 ) -> Procedure:
     """Combine a weights entry with what the user asks for.
 
@@ -62,6 +66,8 @@ def plan_procedure(
         overlap: frames that neighbouring clips share; None for the entry's, less where the clip is shorter.
         tail: what happens where frames run out; None for the protocol's.
         resolution: the network's input as a geometry, see `vsalient.transforms`; None for the entry's.
+        cuts: "auto" makes each scene between hard cuts a sequence of its own, but not in the authors' procedure, which
+            knows no cuts; "off" takes the video as one.
 
     Raises:
         OptionError: a value is out of range, the values do not fit each other, or the model has no paper.
@@ -91,6 +97,7 @@ def plan_procedure(
         interpolation=cast(Interpolation, authors.get("interpolation", "bilinear")),
         threshold=authors.get("threshold", "adaptive"),
         postprocess=entry.postprocess,
+        cuts=cuts == "auto" and not paper,
     )
 
 
@@ -104,6 +111,7 @@ class Clips:
         tail: what happens where frames run out.
         resolution: the network's input, such as "short:480" or "area:256x448".
         protocol: "paper" for the procedure of the model's authors.
+        cuts: "off" takes the video as one scene.
     """
 
     length: int | None = None
@@ -111,6 +119,7 @@ class Clips:
     tail: Tail | None = None
     resolution: str | None = None
     protocol: Protocol = "default"
+    cuts: Cuts = "auto"
 
     def plan(self, entry: WeightsEntry) -> Procedure:
         """The procedure of the model with this entry.
@@ -125,4 +134,5 @@ class Clips:
             overlap=self.overlap,
             tail=self.tail,
             resolution=self.resolution,
+            cuts=self.cuts,
         )

@@ -10,6 +10,7 @@ from itertools import zip_longest
 
 import numpy as np
 
+from vsalient.cuts import mark_scenes
 from vsalient.errors import InputError
 from vsalient.figures import Report
 from vsalient.media import Source
@@ -115,15 +116,21 @@ def write_all(
     return report
 
 
-def made_earlier(frames: Source, maps: Source, report: Report) -> Maps:
+def made_earlier(frames: Source, maps: Source, report: Report, *, cuts: bool = False) -> Maps:
     """Frames with maps that lie in gray pictures or in a gray video, read in a thread of their own.
+
+    Args:
+        frames: the frames, or the maps once more.
+        maps: the maps.
+        report: is kept up to date.
+        cuts: look for hard cuts in the frames; see `vsalient.cuts`.
 
     Raises:
         InputError: there are more of one than of the other, or the maps are in colour.
     """
     began = time.perf_counter()
     depth = queue_depth(frames.info.height, frames.info.width)
-    with closing(_pairs(frames, maps, report)) as pairs, Ahead(pairs, depth, "vsalient-decode") as ahead:
+    with closing(_pairs(frames, maps, report, cuts)) as pairs, Ahead(pairs, depth, "vsalient-decode") as ahead:
         for frame, saliency in ahead:
             report.seconds = time.perf_counter() - began
             if report.first_map_seconds is None:
@@ -132,8 +139,9 @@ def made_earlier(frames: Source, maps: Source, report: Report) -> Maps:
             yield frame, saliency
 
 
-def _pairs(frames: Source, maps: Source, report: Report) -> Maps:
-    feed: Iterable[tuple[Frame | None, Frame | None]] = zip_longest(frames, maps)
+def _pairs(frames: Source, maps: Source, report: Report, cuts: bool) -> Maps:
+    marked: Iterable[Frame] = mark_scenes(frames) if cuts else frames
+    feed: Iterable[tuple[Frame | None, Frame | None]] = zip_longest(marked, maps)
     iterator = iter(feed)
     while True:
         with report.busy("decode"):

@@ -32,6 +32,7 @@ class Frame:
         time_base: seconds per unit of `pts`.
         corrupt: the picture was damaged and stands in for the real one.
         duration: how long it stands, in units of `time_base`, None when nothing says.
+        scene: 0-based number of the scene, which a hard cut ends; 0 throughout where nobody looked for cuts.
         name: the file's stem for a picture and in a frame folder (there its full name where stems repeat), else None.
     """
 
@@ -42,6 +43,7 @@ class Frame:
     corrupt: bool = False
     name: str | None = None
     duration: int | None = None
+    scene: int = 0
 
     @property
     def time(self) -> float:

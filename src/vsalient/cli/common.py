@@ -123,7 +123,7 @@ def allow_code(context: click.Context, parameter: click.Parameter, value: str | 
 
 
 def clip_options(command: Command) -> Command:
-    """--clip-length, --overlap, --tail, --resolution, --protocol."""
+    """--clip-length, --overlap, --tail, --resolution, --protocol, --cuts."""
     return options(
         option("Clips", "--clip-length", type=int, metavar="FRAMES",
                help="Frames fed to the network together.  [default: the model's own]"),
@@ -139,6 +139,8 @@ def clip_options(command: Command) -> Command:
         option("Clips", "--protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True,
                help="paper is the procedure of the model's authors, to the letter where known; --exact comes with "
                     "it unless --dtype says otherwise."),
+        option("Clips", "--cuts", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
+               help="Look for hard cuts and take each scene by itself; never with --protocol paper."),
     )(command)  # fmt: skip
 
 

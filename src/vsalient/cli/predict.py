@@ -96,6 +96,7 @@ def command(
     tail: Any,
     resolution: str | None,
     protocol: Any,
+    cuts: Any,
     start: float | None,
     end: float | None,
     rate: float | None,
@@ -117,6 +118,7 @@ def command(
         overlap=overlap,
         tail=tail,
         resolution=resolution,
+        cuts=cuts,
     )
     from vsalient.segment.thresholds import parse_frame_threshold
 

@@ -127,6 +127,7 @@ def command(
     tail: Any,
     resolution: str | None,
     protocol: Any,
+    cuts: Any,
     start: float | None,
     end: float | None,
     rate: float | None,
@@ -159,7 +160,7 @@ def command(
         _check_maps(ctx, inputs, maps, [kind for kind in wanted if KINDS[kind].colour], refinements, start, end)
     entry = find_entry(model)
     procedure = plan_procedure(
-        entry, protocol=protocol, clip_length=clip_length, overlap=overlap, tail=tail, resolution=resolution
+        entry, protocol=protocol, clip_length=clip_length, overlap=overlap, tail=tail, resolution=resolution, cuts=cuts
     )
     if refine:  # what the user says of refinement replaces what belongs to the model
         procedure = replace(procedure, postprocess=None)

@@ -101,7 +101,7 @@ class Worker:
                 maps = model.maps(source, self.procedure, report)
             else:
                 assert made is not None
-                maps = made_earlier(source, made, report)
+                maps = made_earlier(source, made, report, cuts=self.procedure.cuts and made.info.path != job.source)
             found = results(maps, segmenter=segmenter, binarise=self.binarise, report=report)
             return write_all(found, outputs, report, on_result=lambda result, report: bar.advance(report.frames))
 

@@ -120,6 +120,11 @@ class InstanceTracker:
         self._remember(instances, {int(number) for number in numbers[1:]})
         return instances
 
+    def forget(self) -> None:
+        """Another scene begins: what comes is new, and numbers go on."""
+        self._memory = None
+        self._age = {}
+
     def _matches(self, parts: Labels, count: int) -> list[tuple[int, int]]:
         """Return (part, remembered number) pairs that overlap, the largest overlap first."""
         if self._memory is None or count == 1:

@@ -140,9 +140,12 @@ class Segmenter:
         self._tracker = InstanceTracker() if instances else None
         self._again = again
         self._held: dict[int, tuple[Frame, SaliencyArray]] = {}
+        self._scene: int | None = None
 
     def push(self, frame: Frame, saliency: SaliencyArray) -> list[Result]:
         """Take a frame and its map (H, W); return the results that are now certain.
+
+        Nothing of what looks over time reaches across a cut: there it begins anew. Objects get new numbers.
 
         Raises:
             InputError: the map has another size than the frame.
@@ -153,11 +156,19 @@ class Segmenter:
                 f"Frame {frame.index} is {width}x{height} but its map is {saliency.shape[1]}x{saliency.shape[0]}; "
                 "give maps of the frames' size."
             )
+        earlier: list[Result] = []
+        if self._scene is not None and frame.scene != self._scene and not isinstance(self._threshold, MaxFThreshold):
+            earlier = list(self.finish())
+            self._threshold = self._threshold.fresh()
+            self._median = TemporalMedian(self._cleanup.median)
+            if self._tracker is not None:
+                self._tracker.forget()
+        self._scene = frame.scene
         if self._refine_map is not None:
             saliency = self._refine_map(frame.pixels, saliency)
         if not isinstance(self._threshold, MaxFThreshold):
             self._held[frame.index] = (frame, saliency)
-        return list(self._follow(self._threshold.push(frame.index, saliency)))
+        return [*earlier, *self._follow(self._threshold.push(frame.index, saliency))]
 
     def finish(self) -> Iterator[Result]:
         """Yield the results that were held back; the sequence is then over.
