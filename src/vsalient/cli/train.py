@@ -48,9 +48,9 @@ class TrainCommand(click.Command):
     "--data",
     "data",
     multiple=True,
-    metavar="[soft:]PATH[=WEIGHT]",
-    help="A tar shard or data-set folder; repeat to mix, =WEIGHT to say how often it is drawn from, soft: where its "
-    "masks are probabilities × 255.",
+    metavar="[soft:]PATH[:SPLIT][=WEIGHT]",
+    help="A tar shard or data-set folder, its training part unless :SPLIT says another (val, test, trainval, all); "
+    "repeat to mix, =WEIGHT to say how often it is drawn from, soft: where its masks are probabilities × 255.",
 )
 @click.option(
     "--out",
@@ -63,6 +63,7 @@ class TrainCommand(click.Command):
 @click.option(
     "--init", metavar="FILE", help="Begin from these weights instead of the recipe's; mean:FILE,FILE averages."
 )
+@click.option("--allow-test", is_flag=True, help="Let validation and test parts of known data sets be trained on.")
 @click.option("--all-data", is_flag=True, help="Train on the held-out sequences too; nothing is left to validate on.")
 @click.option("--resume/--no-resume", default=True, show_default=True, help="Go on from the run's last checkpoint.")
 @click.option(
@@ -81,6 +82,7 @@ def command(
     out: Path,
     overrides: tuple[str, ...],
     init: str | None,
+    allow_test: bool,
     all_data: bool,
     resume: bool,
     minutes: float | None,
@@ -118,7 +120,7 @@ def command(
     stages = load_stages(loaded, overrides)
     if all_data:
         stages = [dataclasses.replace(stage, held_out=()) for stage in stages]
-    sources = _open_data(data)
+    sources = _open_data(data, allow_test, quiet)
     if dry_run:
         _dry_run(stages, sources, out, as_json)
         return
@@ -151,11 +153,15 @@ def command(
         click.echo(json.dumps(results) if as_json else "\n".join(str(r["weights"]) for r in results))
 
 
-def _open_data(data: tuple[str, ...]) -> "list[PairSource]":
+def _open_data(data: tuple[str, ...], allow_test: bool, quiet: bool) -> "list[PairSource]":
     from vsalient.datasets.spec import parse_spec
     from vsalient.training.sources import open_source
 
-    return [open_source(parse_spec(text)) for text in data]
+    sources = [open_source(parse_spec(text), allow_test=allow_test) for text in data]
+    for source in sources:
+        if source.note and not quiet and int(os.environ.get("RANK", "0")) == 0:
+            click.echo(f"{source.origin}: {source.note} sequences", err=True)
+    return sources
 
 
 def _run_stage(
@@ -202,6 +208,7 @@ def _run_stage(
             init=before.init if before else init or stage.init,
             hardware=describe_hardware(trainer.device, trainer.world),
             seconds=before.seconds if before else 0.0,
+            sequences={source.origin: source.select(drop=stage.held_out).names for source in sources},
         )
         begun = time.monotonic()
         if trainer.rank == 0:

@@ -48,6 +48,19 @@ DAVIS16_VAL = _names(
     "drift-straight goat horsejump-high kite-surf libby motocross-jump paragliding-launch parkour scooter-black "
     "soapbox"
 )
+DAVIS17_TRAIN = _names(
+    "bear bmx-bumps boat boxing-fisheye breakdance-flare bus car-turn cat-girl classic-car color-run crossing "
+    "dance-jump dancing disc-jockey dog-agility dog-gooses dogs-scale drift-turn drone elephant flamingo hike hockey "
+    "horsejump-low kid-football kite-walk koala lady-running lindy-hop longboard lucia mallard-fly mallard-water "
+    "miami-surf motocross-bumps motorbike night-race paragliding planes-water rallye rhino rollerblade schoolgirls "
+    "scooter-board scooter-gray sheep skate-park snowboard soccerball stroller stunt surf swing tennis tractor-sand "
+    "train tuk-tuk upside-down varanus-cage walking"
+)
+DAVIS17_VAL = _names(
+    "bike-packing blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog dogs-jump "
+    "drift-chicane drift-straight goat gold-fish horsejump-high india judo kite-surf lab-coat libby loading "
+    "mbike-trick motocross-jump paragliding-launch parkour pigs scooter-black shooting soapbox"
+)
 FBMS_TRAIN = _names(
     "bear01 bear02 cars2 cars3 cars6 cars7 cars8 cars9 cats02 cats04 cats05 cats07 ducks01 horses01 horses03 "
     "horses06 lion02 marple1 marple10 marple11 marple13 marple3 marple5 marple8 meerkats01 people04 people05 "

@@ -4,7 +4,7 @@ import csv
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -62,6 +62,7 @@ class Record:
         hardware: device, threads and processes.
         seconds: spent in training so far, breaks left out.
         vsalient, torch: versions.
+        sequences: source -> every sequence and still that was trained on.
     """
 
     data: tuple[str, ...]
@@ -70,6 +71,7 @@ class Record:
     seconds: float = 0.0
     vsalient: str = __version__
     torch: str = str(torch.__version__)
+    sequences: dict[str, list[str]] = field(default_factory=dict)
 
 
 def describe_data(sources: "Sequence[PairSource]") -> tuple[str, ...]:

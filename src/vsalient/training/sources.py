@@ -6,10 +6,9 @@ is asked for; shards are held in memory as they are, compressed. Masks are label
 """
 
 import logging
-import re
 import tarfile
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -17,31 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vsalient.datasets.collections import SOFT_SUFFIX, Pair, find_collection
 from vsalient.datasets.masks import decode_soft, decode_truth
 from vsalient.datasets.pictures import decode_picture
 from vsalient.datasets.spec import DataSpec
-from vsalient.errors import DataError, DecodeError
+from vsalient.datasets.splits import choose, refuse_known
+from vsalient.errors import DataError, DecodeError, OptionError
 
 log = logging.getLogger(__name__)
-
-IMAGE_SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm"}
-SOFT_SUFFIX = ".soft"
-"""`key.soft.png` is a soft mask of `key`, whatever its source is called."""
-Reader = Callable[[], bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One frame's files.
-
-    Attributes:
-        image, mask: give the bytes.
-        soft: whether the mask holds probabilities × 255, as its source says.
-    """
-
-    image: Reader
-    mask: Reader
-    soft: bool = False
 
 
 @dataclass
@@ -53,12 +35,14 @@ class PairSource:
         names: one name a sequence.
         pairs: per sequence, one a frame.
         weight: how often this source is drawn from, against others; 0 stands for its number of sequences.
+        note: which part of the data set this is, for people; "" where it is all of it.
     """
 
     origin: str
     names: list[str] = field(default_factory=list)
     pairs: list[list[Pair]] = field(default_factory=list)
     weight: float = 0.0
+    note: str = ""
 
     @property
     def frames(self) -> int:
@@ -98,7 +82,13 @@ class PairSource:
         try:
             if pair.soft:
                 return decode_soft(pair.mask(), where)
-            return decode_truth(pair.mask(), where).mask.astype(np.uint8) * np.uint8(255)
+            mask = decode_truth(pair.mask(), where, background=pair.background).mask
+            for reader in pair.more:
+                other = decode_truth(reader(), where).mask
+                if other.shape != mask.shape:
+                    raise DataError(f"{where}: the masks of its objects differ in size")
+                mask = mask | other
+            return mask.astype(np.uint8) * np.uint8(255)
         except DecodeError as error:
             raise DataError(str(error)) from error
 
@@ -106,35 +96,41 @@ class PairSource:
         """Only the sequences of `keep` (all when empty) that are not in `drop`."""
         chosen = [i for i, n in enumerate(self.names) if (not keep or n in keep) and n not in drop]
         names, pairs = [self.names[i] for i in chosen], [self.pairs[i] for i in chosen]
-        return PairSource(self.origin, names, pairs, self.weight)
+        return PairSource(self.origin, names, pairs, self.weight, self.note)
 
 
-def open_source(spec: Path | DataSpec) -> PairSource:
-    """Read a tar shard or recognise a data-set folder.
+def open_source(spec: Path | DataSpec, *, allow_test: bool = False) -> PairSource:
+    """Read a tar shard or recognise a data-set folder (layouts: `vsalient.datasets.collections`).
 
     Args:
-        spec: where it is; a `DataSpec` also says how often it is drawn from and whether its masks are soft. A mask
-            called `key.soft.png` is soft in any source.
-
-    Layouts: `JPEGImages[/480p]/SEQ` beside `Annotations[/480p]/SEQ` (DAVIS, YouTube-VOS: frames without a mask are
-    left out); `SEQ/*.jpg` with `SEQ/GroundTruth/*` (FBMS); two folders of stills whose names say image and mask
-    (DUTS-TR-Image, DUTS-TR-Mask; MSRA: `.jpg` beside `.png` in one folder).
+        spec: where it is; a `DataSpec` also says which split, how often it is drawn from and whether its masks are
+            soft. A mask called `key.soft.png` is soft in any source.
+        allow_test: whether the validation and test parts of known sets may be trained on.
 
     Raises:
-        DataError: missing, or no pairs found; the message names the layouts.
+        DataError: missing, no pairs found, or a part that is for testing.
+        OptionError: no such split.
     """
     spec = spec if isinstance(spec, DataSpec) else DataSpec(spec)
     path = spec.path
     if not path.exists():
         raise DataError(f"{path}: no such data")
     if path.is_file():
+        if spec.split is not None:
+            raise OptionError(f"{path}:{spec.split}: a tar has no splits; leave :{spec.split} out")
         source = _read_shard(path)
+        refuse_known(source.names, path, allow_test=allow_test)
     else:
-        source = _davis(path) or _fbms(path) or _image_mask(path) or PairSource(str(path))
+        source = PairSource(str(path))
+        collection = find_collection(path)
+        if collection is not None:
+            chosen, source.note = choose(collection, path, spec.split, allow_test=allow_test)
+            source.names, source.pairs = [found.name for found in chosen], [found.pairs for found in chosen]
     if not source.names:
         raise DataError(
             f"{path}: no image and mask pairs found; expected a tar of key.webp and key.png, JPEGImages beside "
-            "Annotations (DAVIS, YouTube-VOS), GroundTruth inside each sequence (FBMS), or images beside masks"
+            "Annotations (DAVIS, YouTube-VOS), GroundTruth inside each sequence (FBMS), images beside masks, or a "
+            "layout of docs/training.md"
         )
     source.weight = spec.weight
     if spec.soft:
@@ -201,8 +197,8 @@ class Mixture:
 
 def split_stills(source: PairSource) -> tuple[PairSource, PairSource]:
     """The sequences of one pair (stills) and the longer ones (videos)."""
-    stills = PairSource(source.origin, weight=source.weight)
-    videos = PairSource(source.origin, weight=source.weight)
+    stills = PairSource(source.origin, weight=source.weight, note=source.note)
+    videos = PairSource(source.origin, weight=source.weight, note=source.note)
     for name, pairs in zip(source.names, source.pairs, strict=True):
         home = stills if len(pairs) == 1 else videos
         home.names.append(name)
@@ -246,75 +242,3 @@ class _held:  # noqa: N801 - reads like the function it is
 
     def __call__(self) -> bytes:
         return self.data
-
-
-def _natural(path: Path) -> list[int | str]:
-    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", path.name)]
-
-
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES), key=_natural)
-
-
-def _stem(mask: Path) -> str:
-    return mask.stem.removesuffix(SOFT_SUFFIX)
-
-
-def _pair(image: Path, mask: Path) -> Pair:
-    return Pair(image.read_bytes, mask.read_bytes, soft=mask.stem.endswith(SOFT_SUFFIX))
-
-
-def _add(source: PairSource, name: str, images: Sequence[Path], masks: Sequence[Path]) -> None:
-    by_stem = {_stem(m): m for m in masks}
-    pairs = [_pair(i, by_stem[i.stem]) for i in images if i.stem in by_stem]
-    if pairs:
-        source.names.append(name)
-        source.pairs.append(pairs)
-
-
-def _davis(path: Path) -> PairSource | None:
-    for inner in ("480p", "Full-Resolution", "1080p", ""):
-        images, masks = path / "JPEGImages" / inner, path / "Annotations" / inner
-        if images.is_dir() and masks.is_dir():
-            source = PairSource(str(path))
-            for folder in sorted(p for p in images.iterdir() if p.is_dir()):
-                _add(source, folder.name, _pictures(folder), _pictures(masks / folder.name))
-            if source.names:
-                return source
-    return None
-
-
-def _fbms(path: Path) -> PairSource | None:
-    source = PairSource(str(path))
-    for truth in sorted(path.glob("**/GroundTruth")):
-        images = _pictures(truth.parent)
-        masks = _pictures(truth)
-        # FBMS writes `marple1_001_gt.png` or `001_gt.png` for `marple1_001.jpg`.
-        by_number = {re.sub(r"_gt$", "", _stem(m)): m for m in masks}
-        pairs = []
-        for image in images:
-            mask = by_number.get(image.stem) or by_number.get(re.findall(r"\d+", image.stem)[-1] if image.stem else "")
-            if mask is not None:
-                pairs.append(_pair(image, mask))
-        if pairs:
-            source.names.append(truth.parent.name)
-            source.pairs.append(pairs)
-    return source if source.names else None
-
-
-def _image_mask(path: Path) -> PairSource | None:
-    source = PairSource(str(path))
-    folders = [p for p in path.iterdir() if p.is_dir()]
-    words = re.compile(r"mask|gt|truth|annot|label", re.IGNORECASE)
-    masks = [p for p in folders if words.search(p.name)]
-    images = [p for p in folders if re.search(r"im(age|g)s?", p.name, re.IGNORECASE) and p not in masks]
-    image_files = _pictures(images[0]) if images else [p for p in _pictures(path) if p.suffix.lower() != ".png"]
-    mask_files = _pictures(masks[0]) if masks else [p for p in _pictures(path) if p.suffix.lower() == ".png"]
-    by_stem = {_stem(m): m for m in mask_files}
-    for image in image_files:
-        if image.stem in by_stem:
-            source.names.append(image.stem)
-            source.pairs.append([_pair(image, by_stem[image.stem])])
-    return source if source.names else None
