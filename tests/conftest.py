@@ -18,7 +18,7 @@ EXTRAS = {
     "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httpx"),
     "remote": ("fsspec", "s3fs", "moto.server"),
     "browser": ("playwright.sync_api",),
-    "superpixels": ("skimage", "higra"),
+    "superpixels": ("higra",),
 }
 """Extra that tests may need -> the modules that show it is there."""
 

@@ -75,6 +75,11 @@ def plan_procedure(
     if protocol not in PROTOCOLS:
         raise OptionError(f"protocol '{protocol}' is unknown: choose one of {', '.join(PROTOCOLS)}")
     paper = protocol == "paper"
+    if paper and entry.stands_for:
+        raise OptionError(
+            f"the paper's procedure needs the paper's network, and {entry.name} would stand in for {entry.stands_for}: "
+            f"import its weights (vsalient models import {entry.stands_for} FILE), or leave out the protocol"
+        )
     if paper and not entry.protocol:
         raise OptionError(f"model '{entry.name}' follows no paper: leave out the protocol, or choose another model")
     authors = entry.protocol if paper else {}

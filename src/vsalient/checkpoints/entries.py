@@ -77,6 +77,7 @@ class WeightsEntry:
         size: bytes of the published file, None when not known.
         sha256: hash of the published file, None when its publisher gives none.
         instead: what to do when the weights were never published.
+        stand_in: the entry that runs under this name where no weights of its own are on this machine.
         parameters: count of the network's parameters in use, None when nobody has counted.
         licence: of the weights, as their publisher states it.
         training_data, terms: what they were trained on, and the terms this brings.
@@ -84,6 +85,7 @@ class WeightsEntry:
         scores: numbers with who measured them.
         notes: anything else a user should know.
         registered_in: the file this entry was read from, None for an entry made in memory.
+        stands_for: the name that was asked for, where this entry runs in its place.
     """
 
     name: str
@@ -106,6 +108,7 @@ class WeightsEntry:
     size: int | None = None
     sha256: str | None = None
     instead: str = ""
+    stand_in: str = ""
     parameters: int | None = None
     training_data: str = ""
     terms: str = ""
@@ -113,6 +116,31 @@ class WeightsEntry:
     scores: tuple[Score, ...] = ()
     notes: str = ""
     registered_in: Path | None = None
+    stands_for: str = ""
+
+    @property
+    def for_research(self) -> bool:
+        """Whether the weights' terms limit them to research or other non-commercial use."""
+        return "research" in f"{self.licence} {self.terms}".lower()
+
+    @property
+    def own_score(self) -> Score | None:
+        """The J that we measured on sequences which the weights had not seen, if any."""
+        return next((score for score in self.scores if score.metric == "J" and score.by == "vsalient"), None)
+
+    @property
+    def introduction(self) -> str:
+        """The name with what a user should know before looking at maps: whose place it takes, how good, what terms."""
+        said = []
+        if self.stands_for:
+            width = self.config.get("width")
+            size = f"at {width:g} of its width" if isinstance(width, float) else "a small one of ours"
+            said.append(f"in place of {self.stands_for}, {size}: the paper's own weights were never published")
+        if self.stands_for and self.own_score:
+            said.append(f"J {self.own_score.value:g} on {self.own_score.dataset}")
+        if self.for_research:
+            said.append("weights for research use")
+        return f"{self.name} ({'; '.join(said)})" if said else self.name
 
     @property
     def file_name(self) -> str:
@@ -122,11 +150,11 @@ class WeightsEntry:
         return PurePosixPath(unquote(urlsplit(self.url).path)).name if self.url else ""
 
     def to_table(self) -> dict[str, Any]:
-        """Plain values for TOML or JSON: the fields that say something, without `registered_in`."""
+        """Plain values for TOML or JSON: the fields that say something of the weights themselves."""
         table: dict[str, Any] = {}
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
-            if item.name == "registered_in" or value is None or value in ("", {}, ()):
+            if item.name in ("registered_in", "stands_for") or value is None or value in ("", {}, ()):
                 continue
             table[item.name] = [dataclasses.asdict(score) for score in value] if item.name == "scores" else value
         return table
@@ -238,6 +266,7 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "size": _count(1, 10**12),
     "sha256": _matching(_SHA256, "64 lower-case hexadecimal digits"),
     "instead": _text,
+    "stand_in": _matching(_NAME, "the name of another entry"),
     "parameters": _count(1, 10**12),
     "training_data": _text,
     "terms": _text,
@@ -250,7 +279,7 @@ _SOURCE_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bundled": (("file",), ("size", "sha256")),
     "hub": (("repo", "revision", "file", "sha256"), ("size",)),
     "url": (("url",), ("file", "size", "sha256")),
-    "none": (("instead",), ()),
+    "none": (("instead",), ("stand_in",)),
     "file": (("file",), ("size", "sha256")),
 }
 """Source kind -> (fields it needs, fields it may have); the other sources' fields have no place in it."""
@@ -284,7 +313,7 @@ def parse_entry(name: str, table: Mapping[str, Any], *, origin: Path) -> Weights
         if key not in values:
             because = f", which source '{source}' needs" if key in needed else ""
             raise WeightsError(f"{place} lacks the field '{key}'{because}")
-    for key in ("repo", "revision", "file", "url", "size", "sha256", "instead"):
+    for key in ("repo", "revision", "file", "url", "size", "sha256", "instead", "stand_in"):
         if key in values and key not in (*needed, *allowed):
             raise WeightsError(f"{place} has '{key}', which has no place in source '{source}'")
     if values["overlap"] >= values["clip_length"]:

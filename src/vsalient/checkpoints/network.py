@@ -49,7 +49,7 @@ def load_network(
     """
     if not isinstance(model, str | Path | WeightsEntry):
         return _handed_over(model, weights, sha256)
-    entry = find_entry(model)
+    entry = find_entry(model, own_weights=weights is not None)
     if weights is not None:
         path = resolve(Path(weights).expanduser(), sha256=sha256)
         # What was measured with the published weights says nothing of these.

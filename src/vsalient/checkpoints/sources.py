@@ -42,8 +42,15 @@ class Verdict:
         return None if self.expected is None or self.actual is None else self.expected == self.actual
 
 
-def find_entry(model: str | Path | WeightsEntry) -> WeightsEntry:
+def find_entry(model: str | Path | WeightsEntry, *, own_weights: bool = False) -> WeightsEntry:
     """The entry for a registry name or an installed plug-in's, or the one that a safetensors file of ours carries.
+
+    A name whose weights were never published, and that nobody imported here, gives its stand-in's entry: a small
+    network of the same kind that we trained.
+
+    Args:
+        model: name, file, or an entry, which comes back as it is.
+        own_weights: weights for exactly this network are at hand: no other stands in.
 
     Raises:
         WeightsError: an unknown name (with suggestions), a missing file, or one that does not say what it is.
@@ -55,7 +62,10 @@ def find_entry(model: str | Path | WeightsEntry) -> WeightsEntry:
     if path is None:
         known = registry()
         plugged = plugged_entry(str(model)) if str(model) not in known else None
-        return plugged or known[str(model)]
+        entry = plugged or known[str(model)]
+        if own_weights or not entry.stand_in or cache.status(entry) != "not published":
+            return entry
+        return replace(known[entry.stand_in], stands_for=entry.name)
     if not path.is_file():
         raise WeightsError(f"no weights file {path}; give an existing file, or a name of `vsalient models list`")
     return replace(entry_of_file(path), file=str(path))

@@ -4,8 +4,6 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
-
 
 def advice(findings: dict[str, Any]) -> list[str]:
     """Lines for people, from what `examine` found; nothing that stands in the way, only what would be better."""
@@ -23,7 +21,7 @@ def advice(findings: dict[str, Any]) -> list[str]:
     elif build and "cuda" not in kinds:
         lines.append(
             f"this PyTorch carries CUDA {build} (some 5 GB), and there is no card for it: "
-            f"pip install --force-reinstall torch --index-url {CPU_INDEX} does the same work"
+            "uv pip install --reinstall --torch-backend=cpu torch gets the one that does the same work"
         )
     cpu = findings["cpu"]
     if kinds == {"cpu"} and cpu["flags"] and not (cpu["flags"].get("avx512_bf16") or cpu["flags"].get("amx_bf16")):
@@ -33,8 +31,8 @@ def advice(findings: dict[str, Any]) -> list[str]:
     allowed, used = cpu["threads"], findings["torch_threads"]
     if allowed and used and used < allowed and kinds == {"cpu"}:
         lines.append(f"PyTorch uses {used} of {allowed} processors: is OMP_NUM_THREADS set?")
-    if findings["extras"].get("scikit-image") is None or findings["extras"].get("higra") is None:
-        lines.append('scnn-s and boundary snapping need the superpixels extra: pip install "vsalient[superpixels]"')
+    if findings["extras"].get("higra") is None:
+        lines.append('boundary snapping needs the superpixels extra: pip install "vsalient[superpixels]"')
     return lines
 
 

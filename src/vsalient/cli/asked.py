@@ -28,7 +28,7 @@ def asked_options(context: click.Context) -> dict[str, Any]:
         and context.params[parameter.name] not in (parameter.get_default(context), None, (), False)
     }
     model = str(context.params.get("model"))
-    entry = find_entry(model)
+    entry = find_entry(model, own_weights=context.params.get("weights") is not None)
     file = context.params.get("weights") or (model if Path(model).is_file() else None)
     asked["model"] = entry.name
     asked["weights"] = entry.sha256 or entry.revision

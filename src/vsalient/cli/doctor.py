@@ -15,8 +15,17 @@ from vsalient import __version__, checkpoints
 from vsalient.cli.advice import advice
 from vsalient.errors import VsalientError
 
-PACKAGES = ("torch", "av", "numpy", "opencv-python-headless", "pillow", "safetensors", "huggingface_hub")
-EXTRAS = ("scikit-image", "higra")
+PACKAGES = (
+    "torch",
+    "av",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "safetensors",
+    "huggingface_hub",
+    "scikit-image",
+)
+EXTRAS = ("higra",)
 ENCODERS = {
     "libx264": "map, overlay and heat-map videos in .mp4",
     "ffv1": "lossless map videos in .mkv",

@@ -110,7 +110,7 @@ def command(
     exact = check_engine_options(device, dtype, exact, protocol)
     check_times(start, end, rate)
     wanted = parse_kinds(kinds)
-    entry = find_entry(model)
+    entry = find_entry(model, own_weights=weights is not None)
     procedure = plan_procedure(
         entry,
         protocol=protocol,

@@ -158,7 +158,7 @@ def command(
         raise click.UsageError("Give INPUT..., or --maps with maps made earlier.")
     if maps:
         _check_maps(ctx, inputs, maps, [kind for kind in wanted if KINDS[kind].colour], refinements, start, end)
-    entry = find_entry(model)
+    entry = find_entry(model, own_weights=weights is not None)
     procedure = plan_procedure(
         entry, protocol=protocol, clip_length=clip_length, overlap=overlap, tail=tail, resolution=resolution, cuts=cuts
     )

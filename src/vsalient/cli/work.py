@@ -123,7 +123,7 @@ class Worker:
     def _loaded(self) -> "Model":
         if self.model is None:
             self.model = self.load()
-            self.narrator.say(f"{self.model.name} on {self.model.description}")
+            self.narrator.say(f"{self.model.entry.introduction} on {self.model.description}")
         return self.model
 
     def run(

@@ -33,10 +33,10 @@ def flow_superpixels(flow: Flow, *, levels: Sequence[tuple[float, int]] = LEVELS
         MissingDependencyError: scikit-image is not installed.
     """
     try:
-        from skimage.segmentation import felzenszwalb
+        from skimage.segmentation import felzenszwalb  # a third of a second that other priors need not wait for
     except ImportError:
         raise MissingDependencyError(
-            "superpixels need scikit-image; install it with: pip install 'vsalient[superpixels]'"
+            "superpixels need scikit-image, which is missing from this installation: pip install scikit-image"
         ) from None
     # Felzenszwalb's scale is meant for values in [0, 1]; a still scene must not be blown up to that range.
     reach = max(float(np.percentile(np.hypot(flow[..., 0], flow[..., 1]), 98)), 4 * unit)
