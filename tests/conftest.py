@@ -13,12 +13,17 @@ import pytest
 # interrupted start from the usual state.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Compiling a network takes longer than running it on a test's few frames: tests of OpenVINO ask for it.
+os.environ.setdefault("VSALIENT_ENGINE", "torch")
+
 EXTRAS = {
     "ray": ("ray",),
     "serve": ("fastapi", "uvicorn", "python_multipart", "prometheus_client", "httpx"),
     "remote": ("fsspec", "s3fs", "moto.server"),
     "browser": ("playwright.sync_api",),
     "superpixels": ("higra",),
+    "openvino": ("openvino",),
+    "onnx": ("onnx", "onnxruntime"),
 }
 """Extra that tests may need -> the modules that show it is there."""
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 DEFAULT_MODEL = "3dc-lite"
 DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
+EngineName = Literal["auto", "torch", "openvino"]
 
 
 class Model:
@@ -209,6 +210,7 @@ def load_model(
     weights: str | Path | None = None,
     device: str = "auto",
     dtype: DtypeName = "auto",
+    engine: EngineName = "auto",
     exact: bool = False,
     flip: bool = False,
     offline: bool = False,
@@ -222,6 +224,8 @@ def load_model(
         weights: a file to load instead of the model's own weights.
         device: "auto" (CUDA, else MPS, else the CPU), "cpu", "cuda", "cuda:N" or "mps".
         dtype: "auto" is bfloat16 where that is fast and safe, else float32.
+        engine: "torch", "openvino" (on the CPU; the extra of that name), or "auto", the faster of those that are
+            installed by a table of processors and architectures (docs/engines.md).
         exact: float32 and the network's own definition, nothing folded or reordered; slower.
         flip: run each clip mirrored as well and take the mean of both maps; half as fast.
         offline: never ask the network; weights that are not on this machine are an error.
@@ -233,13 +237,32 @@ def load_model(
     """
     # PyTorch comes with it: a second of start-up that a wrong option need not wait for.
     from vsalient.engine import Engine
+    from vsalient.engine.libraries import check_engine, open_runner
 
+    check_engine(engine, device, dtype, exact=exact)
     network, entry = load_network(model, weights=weights, offline=offline, progress=progress)
-    engine = Engine(network, device=device, dtype=dtype, exact=exact, flip=flip, multiple=entry.multiple)
-    again = functools.partial(
-        load_model, model, weights=weights, device=device, dtype=dtype, exact=exact, flip=flip, offline=offline
+    runner = open_runner(
+        network,
+        entry.architecture,
+        engine=engine,
+        device=device,
+        dtype=dtype,
+        exact=exact,
+        multiple=entry.multiple,
     )
-    return Model(entry, engine, engine.priors, again)
+    made = Engine(runner, flip=flip)
+    again = functools.partial(
+        load_model,
+        model,
+        weights=weights,
+        device=device,
+        dtype=dtype,
+        engine=engine,
+        exact=exact,
+        flip=flip,
+        offline=offline,
+    )
+    return Model(entry, made, made.priors, again)
 
 
 def predict(

@@ -48,17 +48,27 @@ def available_devices() -> list[str]:
     return [*(f"cuda:{number}" for number in cuda), *["mps"] * torch.backends.mps.is_available(), "cpu"]
 
 
-def cpu_bfloat16() -> str | None:
-    """Which instructions make bfloat16 fast on this CPU: "AMX", "AVX512-BF16", or None."""
-    flags: set[str] = set()
+def processor_flags() -> set[str]:
+    """What the CPU can do, in the words of Linux's /proc/cpuinfo: "avx2", "avx512f", "avx512_bf16", "amx_bf16"."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
         lines = cpuinfo.read_text(errors="replace").splitlines()
-        flags = next((set(line.split()) for line in lines if line.startswith("flags")), set())
-    elif platform.machine().lower() in ("x86_64", "amd64"):
+        return next((set(line.split()) for line in lines if line.startswith("flags")), set())
+    if platform.machine().lower() in ("x86_64", "amd64"):
         # Other systems have no such file; torch knows, though its private questions differ by version.
-        questions = {"amx_bf16": "_is_amx_tile_supported", "avx512_bf16": "_is_avx512_bf16_supported"}
-        flags = {flag for flag, ask in questions.items() if getattr(torch.cpu, ask, bool)()}
+        questions = {
+            "avx2": "_is_avx2_supported",
+            "avx512f": "_is_avx512_supported",
+            "avx512_bf16": "_is_avx512_bf16_supported",
+            "amx_bf16": "_is_amx_tile_supported",
+        }
+        return {flag for flag, ask in questions.items() if getattr(torch.cpu, ask, bool)()}
+    return set()
+
+
+def cpu_bfloat16() -> str | None:
+    """Which instructions make bfloat16 fast on this CPU: "AMX", "AVX512-BF16", or None."""
+    flags = processor_flags()
     return "AMX" if "amx_bf16" in flags else "AVX512-BF16" if "avx512_bf16" in flags else None
 
 

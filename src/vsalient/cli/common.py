@@ -1,6 +1,7 @@
 """What `predict` and `segment` share: grouped options, inputs, and the loop over a batch."""
 
 import contextlib
+import importlib.util
 import logging
 import math
 import os
@@ -89,7 +90,7 @@ def look_options(default: str) -> Callable[[Command], Command]:
 
 
 def model_options(command: Command) -> Command:
-    """--model, --weights, --device, --dtype, --exact, --flip, --offline."""
+    """--model, --weights, --device, --dtype, --engine, --exact, --flip, --offline."""
     return options(
         option("Model", "-m", "--model", default="3dc-lite", show_default=True, metavar="NAME|FILE",
                callback=allow_code,
@@ -102,6 +103,9 @@ def model_options(command: Command) -> Command:
         option("Model", "--dtype", default="auto", show_default=True,
                type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
                help="auto is bfloat16 where the device is fast at it and a self-check passes, else float32."),
+        option("Model", "--engine", default="auto", show_default=True, type=click.Choice(["auto", "torch", "openvino"]),
+               help="The library that computes. openvino is for CPUs and comes with the extra of that name; auto takes "
+                    "the faster of those that are installed."),
         option("Model", "--exact", is_flag=True,
                help="Plain float32, nothing folded or reordered: slower, for comparing numbers."),
         option("Model", "--flip", is_flag=True,
@@ -181,14 +185,14 @@ def check_batch_options(overwrite: bool, skip_existing: bool, quiet: bool, verbo
         raise OptionError("--quiet and --verbose contradict each other: give one of them")
 
 
-def check_engine_options(device: str, dtype: str, exact: bool, protocol: str = "default") -> bool:
+def check_engine_options(device: str, dtype: str, exact: bool, protocol: str = "default", engine: str = "auto") -> bool:
     """Refuse what can be seen to be wrong without PyTorch.
 
     Returns:
         Whether the engine is to be exact: as asked for, or as the authors' procedure implies where no dtype is named.
 
     Raises:
-        OptionError: not the name of a device, or `--exact` with a reduced dtype.
+        OptionError: not the name of a device, or options that exclude each other, or an engine that is not installed.
     """
     kind, colon, number = device.partition(":")
     named = kind == "cuda" and number.isdecimal() if colon else device in ("auto", "cpu", "cuda", "mps")
@@ -196,7 +200,18 @@ def check_engine_options(device: str, dtype: str, exact: bool, protocol: str = "
         raise OptionError(f"unknown device '{device}': choose auto, cpu, cuda, cuda:0 or mps")
     if exact and dtype not in ("auto", "float32"):
         raise OptionError(f"--exact means float32, not {dtype}: leave one of the two out")
-    return exact or (protocol == "paper" and dtype == "auto")
+    exact = exact or (protocol == "paper" and dtype == "auto")
+    if engine == "openvino":
+        if exact:
+            reason = "--exact" if protocol != "paper" else "--protocol paper without --dtype"
+            raise OptionError(f"{reason} is PyTorch's float32: leave it out, or take --engine torch")
+        if device not in ("auto", "cpu"):
+            raise OptionError(f"--engine openvino runs on the CPU, not on {device}: take --device cpu")
+        if dtype == "float16":
+            raise OptionError("--engine openvino has no float16: use --dtype float32, bfloat16 or auto")
+        if importlib.util.find_spec("openvino") is None:
+            raise OptionError("--engine openvino is not installed here: pip install 'vsalient[openvino]'")
+    return exact
 
 
 def check_times(start: float | None, end: float | None, rate: float | None) -> None:
@@ -344,6 +359,7 @@ def load_with_progress(
     device: str,
     dtype: Any,
     *,
+    engine: Any = "auto",
     exact: bool,
     flip: bool,
     offline: bool,
@@ -364,6 +380,7 @@ def load_with_progress(
                 weights=weights,
                 device=device,
                 dtype=dtype,
+                engine=engine,
                 exact=exact,
                 flip=flip,
                 offline=offline,

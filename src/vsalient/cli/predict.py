@@ -88,6 +88,7 @@ def command(
     weights: Path | None,
     device: str,
     dtype: str,
+    engine: str,
     exact: bool,
     flip: bool,
     offline: bool,
@@ -107,7 +108,7 @@ def command(
     """
     many = Many.current()
     check_batch_options(overwrite, skip_existing, quiet, verbose)
-    exact = check_engine_options(device, dtype, exact, protocol)
+    exact = check_engine_options(device, dtype, exact, protocol, engine)
     check_times(start, end, rate)
     wanted = parse_kinds(kinds)
     entry = find_entry(model, own_weights=weights is not None)
@@ -146,7 +147,7 @@ def command(
         narrator=narrator,
         procedure=procedure,
         load=lambda: load_with_progress(
-            narrator, model, weights, device, dtype, exact=exact, flip=flip, offline=offline
+            narrator, model, weights, device, dtype, engine=engine, exact=exact, flip=flip, offline=offline
         ),
         looks=looks,
         overwrite=overwrite,

@@ -119,6 +119,7 @@ def command(
     weights: Path | None,
     device: str,
     dtype: str,
+    engine: str,
     exact: bool,
     flip: bool,
     offline: bool,
@@ -138,7 +139,7 @@ def command(
     """
     many = Many.current()
     check_batch_options(overwrite, skip_existing, quiet, verbose)
-    exact = check_engine_options(device, dtype, exact, protocol)
+    exact = check_engine_options(device, dtype, exact, protocol, engine)
     check_times(start, end, rate)
     # What can be slow to import comes after the help and the cheapest checks.
     from vsalient.checkpoints import find_entry
@@ -191,7 +192,7 @@ def command(
         narrator=narrator,
         procedure=procedure,
         load=lambda: load_with_progress(
-            narrator, model, weights, device, dtype, exact=exact, flip=flip, offline=offline
+            narrator, model, weights, device, dtype, engine=engine, exact=exact, flip=flip, offline=offline
         ),
         looks=looks,
         overwrite=overwrite,
