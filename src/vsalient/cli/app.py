@@ -11,6 +11,8 @@ __all__ = ["VERBS", "VerbGroup", "main", "root"]
 VERBS = {
     "predict": ("vsalient.cli.predict", "Write saliency videos, maps and masks for videos or frame folders."),
     "segment": ("vsalient.cli.segment", "Turn videos or saliency maps into object masks."),
+    "view": ("vsalient.cli.view", "Make one HTML file to go through a film and its maps."),
+    "compare": ("vsalient.cli.compare", "The same for two models, or two sets of maps."),
     "evaluate": ("vsalient.cli.evaluate", "Score predictions against ground truth."),
     "models": ("vsalient.cli.models", "List, inspect, fetch, verify, import, add and publish weights."),
     "train": ("vsalient.cli.train", "Train a network from a recipe."),

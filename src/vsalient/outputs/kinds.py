@@ -120,6 +120,7 @@ KINDS: dict[str, Kind] = {
         Kind("foreground", "foreground", "a foreground video", _VIDEO, f"{_MATTED}:foreground", colour=True),
         Kind("matte", "matte", "a matte video", _LOSSLESS, f"{_MATTED}:matte", colour=True, levels=True),
         Kind("fill", "fill", "a video of the object's colours", _VIDEO, f"{_MATTED}:fill", colour=True),
+        Kind("report", "report", "a report", (".html",), "vsalient.review.recorder:report", colour=True),
         Kind("maps", "maps", "maps", (), f"{_PICTURES}:maps"),
         Kind("masks", "masks", "masks", (), f"{_PICTURES}:masks"),
         Kind("cutout", "cutout", "cut-outs", (), f"{_MATTED}:cutouts", colour=True),
