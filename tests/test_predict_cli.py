@@ -74,7 +74,7 @@ def test_every_kind_in_one_pass(place: Path) -> None:
     assert names == {
         "in_saliency.mp4", "in_maps", "in_masks", "in_mask.mkv",
         "in_overlay.mp4", "in_heatmap.mp4", "in_alpha.webm", "in_foreground.mp4", "in_contours.mp4", "in_cutout",
-            "in_matte.mkv", "in_fill.mp4",
+            "in_matte.mkv", "in_fill.mp4", "in_report.html",
         "in_coco.json", "in_measures.csv", "in_measures.json",
     }  # fmt: skip
     for name in names:

@@ -80,6 +80,7 @@ def show(page: Any, frame: int, **values: Any) -> np.ndarray:
     return shown(page)
 
 
+@pytest.mark.slow
 def test_the_report_in_a_browser(place: Path, browser: Any) -> None:
     assert run("predict", "in.mp4", "-w", "report,maps", "-q") == 0
     path = place / "in_report.html"
@@ -90,7 +91,10 @@ def test_the_report_in_a_browser(place: Path, browser: Any) -> None:
     gray = show(page, 7, view="map")
     assert gray[inside].min() > 200 and gray[outside].max() < 40
     film = show(page, 7, view="film")
-    assert np.abs(film[outside].astype(int) - 110).mean() < 8 and np.abs(film[inside].astype(int) - [230, 20, 20]).mean() < 25
+    assert (
+        np.abs(film[outside].astype(int) - 110).mean() < 8
+        and np.abs(film[inside].astype(int) - [230, 20, 20]).mean() < 25
+    )
     side = show(page, 7, view="side")
     assert side.shape == (128, 384, 3) and side[:, 192:][inside].min() > 200
     weak, strong = (show(page, 7, view="overlay", strength=value)[inside].astype(int) for value in (0, 100))
@@ -120,6 +124,7 @@ def test_it_fits_a_phone_and_the_dark(place: Path, browser: Any, scheme: str) ->
     page.close()
 
 
+@pytest.mark.slow
 def test_two_maps_of_one_film(place: Path, browser: Any) -> None:
     folder = place / "other"
     folder.mkdir()
