@@ -6,6 +6,7 @@ Zero padding to the multiple follows, centred, the odd pixel at the bottom and r
 """
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +17,6 @@ from PIL import Image
 
 from vsalient.errors import OptionError
 from vsalient.types import Pixels, SaliencyArray
-from vsalient.vocabulary import GEOMETRY, GEOMETRY_FORMS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,6 +27,7 @@ grey level of `pillow`, which is bit for bit what the official 3DC-Seg code does
 Interpolation = Literal["bilinear", "nearest"]
 """How maps are resized to the frame."""
 
+_SPEC = re.compile(r"(native)|(short):([1-9]\d*)|(exact|area):([1-9]\d*)x([1-9]\d*)")
 _LARGEST_SIDE = 16384
 
 
@@ -119,9 +120,11 @@ def check_geometry(spec: str) -> None:
 
 
 def _scaled(spec: str, source: tuple[int, int], multiple: int) -> tuple[int, int]:
-    match = GEOMETRY.fullmatch(spec)
+    match = _SPEC.fullmatch(spec)
     if match is None:
-        raise OptionError(f"geometry '{spec}' is unknown: write {GEOMETRY_FORMS}")
+        raise OptionError(
+            f"geometry '{spec}' is unknown: write native, short:480, exact:112x112 or area:256x448 (height x width)"
+        )
     native, short, side, _, first, second = match.groups()
     height, width = source
     if native:

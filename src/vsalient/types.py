@@ -52,6 +52,32 @@ class Frame:
 
 
 @dataclass(frozen=True, slots=True)
+class Chapter:
+    """A chapter of a film: from `start` to `end` in seconds, with its title, "" for none."""
+
+    start: Fraction
+    end: Fraction
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Extras:
+    """What a film carries beside pictures and sound.
+
+    Attributes:
+        tags: name and text of title, creation time, place and the like.
+        chapters: in order.
+        timecode: of the first frame, such as 01:00:00:00; None when it has none.
+        left_out: the tracks that no output takes over, in words.
+    """
+
+    tags: tuple[tuple[str, str], ...] = ()
+    chapters: tuple[Chapter, ...] = ()
+    timecode: str | None = None
+    left_out: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInfo:
     """What a source says of itself, after rotation. Counts and durations are estimates, never relied upon.
 
@@ -70,6 +96,9 @@ class VideoInfo:
         duration: seconds, None when unknown.
         has_audio: whether an audio stream stands beside the video.
         pixel_aspect: width over height of a pixel, upright; 1 for nearly all videos.
+        interlaced: frames are stored as two fields of different moments.
+        hdr: "PQ" or "HLG" where that was mapped to standard dynamic range, else "".
+        extras: title, chapters and the like; None where a source has no such thing.
     """
 
     path: Path
@@ -87,6 +116,9 @@ class VideoInfo:
     duration: float | None = None
     has_audio: bool = False
     pixel_aspect: Fraction = Fraction(1)
+    interlaced: bool = False
+    hdr: str = ""
+    extras: Extras | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,10 +11,9 @@ from typing import Any
 
 import click
 
-from vsalient import checkpoints
+from vsalient import __version__, checkpoints
 from vsalient.cli.advice import advice
 from vsalient.errors import VsalientError
-from vsalient.version import __version__
 
 PACKAGES = (
     "torch",

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from vsalient.cli.shared import complete
-
 if TYPE_CHECKING:
     from vsalient.training.loop import Progress, Trainer
     from vsalient.training.recipe import Recipe
@@ -45,7 +43,7 @@ class TrainCommand(click.Command):
 
 
 @click.command(cls=TrainCommand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.argument("recipe", required=False, shell_complete=complete.recipes)
+@click.argument("recipe", required=False)
 @click.option(
     "--data",
     "data",

@@ -47,9 +47,11 @@ def match_frames(truth: Sequence[str], prediction: Sequence[str]) -> dict[str, s
     """Return ground truth frame -> prediction frame.
 
     Names are compared as they are, then without endings like `_gt` or `_mask`, then by their last number, and the
-    first comparison under which any two agree decides.
+    comparison under which most agree decides, the earlier one of equals: of 0, 1, … 10 and 00, 01, … 10 only the last
+    is the same text.
     """
     comparisons: tuple[Callable[[str], str | None], ...] = (lambda name: name, bare, last_number)
+    best: dict[str, str] = {}
     for key in comparisons:
         found: dict[str, str] = {}
         for name in prediction:
@@ -59,9 +61,9 @@ def match_frames(truth: Sequence[str], prediction: Sequence[str]) -> dict[str, s
                 found[value] = "" if value in found else name
         pairs = {name: found.get(key(name) or "", "") for name in truth}
         pairs = {name: other for name, other in pairs.items() if other}
-        if pairs and len(set(pairs.values())) == len(pairs):
-            return pairs
-    return {}
+        if len(pairs) > len(best) and len(set(pairs.values())) == len(pairs):
+            best = pairs
+    return best
 
 
 def frame_numbers(names: Sequence[str]) -> list[int] | None:

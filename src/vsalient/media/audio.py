@@ -28,6 +28,12 @@ _KNOWN = {
     | {f"pcm_{kind}{bits}{end}" for kind, bits in (("s", 16), ("s", 24), ("s", 32), ("f", 32)) for end in ("le", "be")},
 }
 _FORMATS = {".webm": "webm", ".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
+# QuickTime numbers languages, and FFmpeg knows the numbers by one of the two ISO 639-2 codes only.
+_QUICKTIME_NAMES = {
+    **{"deu": "ger", "fre": "fra", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi", "cze": "ces"},
+    **{"slo": "slk", "rum": "ron", "fas": "per", "sqi": "alb", "hye": "arm", "eus": "baq", "mya": "bur", "kat": "geo"},
+    **{"mkd": "mac", "msa": "may", "bod": "tib", "cym": "wel"},
+}
 _LABELS = ("language", "title", "handler_name")
 
 
@@ -40,14 +46,14 @@ class _Track:
         self._last: int | None = None
         if _fits(source, suffix):
             self._copy = output.add_stream_from_template(source)
-            _label(self._copy, source)
+            _label(self._copy, source, suffix)
         else:
             encoder = output.add_stream(_FALLBACK[suffix], rate=_RATE)
             assert isinstance(encoder, AudioStream)
             encoder.layout = "mono" if source.codec_context.channels == 1 else "stereo"
             self._resampler = AudioResampler(encoder.format, encoder.layout, _RATE)
             self._encoder = encoder
-            _label(encoder, source)
+            _label(encoder, source, suffix)
             name = source.codec_context.codec.canonical_name
             log.info("the sound (%s) does not fit into %s and is encoded as %s", name, suffix, _FALLBACK[suffix])
 
@@ -87,9 +93,12 @@ class _Track:
             output.mux(self._encoder.encode(None))
 
 
-def _label(track: AudioStream, source: AudioStream) -> None:
+def _label(track: AudioStream, source: AudioStream, suffix: str) -> None:
     """Language, title and role, so that a player takes the same track by itself."""
     track.metadata.update({name: source.metadata[name] for name in _LABELS if name in source.metadata})
+    if suffix == ".mov" and "language" in track.metadata:
+        language = track.metadata["language"]
+        track.metadata["language"] = _QUICKTIME_NAMES.get(language, language)
     track.disposition = source.disposition
 
 

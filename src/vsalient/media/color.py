@@ -12,6 +12,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from vsalient.errors import DecodeError
+from vsalient.media.hdr import ToneMap, is_hdr
 from vsalient.types import Pixels
 
 # swscale's numbers of the matrices (SWS_CS_*).
@@ -67,6 +68,7 @@ class RgbConverter:
     def __init__(self, width: int, height: int, matrix: tuple[int, int, int, int] | None = None) -> None:
         self._width, self._height, self._matrix = width, height, matrix
         self._reformatter = VideoReformatter()
+        self._tone_map: ToneMap | None = None
 
     def __call__(self, frame: VideoFrame) -> Pixels:
         """Convert one frame; the result shares no memory with the decoder (its rows may be padded).
@@ -74,25 +76,32 @@ class RgbConverter:
         Raises:
             DecodeError: a pixel format that FFmpeg's scaler does not take.
         """
-        matrix, name = matrix_of(frame)
-        source_range = ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG
         try:
-            rgb = self._reformatter.reformat(
-                frame,
-                width=self._width,
-                height=self._height,
-                format="rgb24",
-                src_colorspace=None if name == "rgb" else matrix,
-                src_color_range=source_range,
-                dst_color_range=ColorRange.JPEG,
-                threads=1,
-            )
+            if is_hdr(frame):
+                if self._tone_map is None:
+                    self._tone_map = ToneMap(self._width, self._height, frame.color_trc)
+                frame = self._tone_map(self._convert(frame, ToneMap.format))
+            rgb = self._convert(frame, "rgb24")
         except (OSError, ValueError, av.FFmpegError):
             raise DecodeError(
                 f"pictures stored as {frame.format.name} cannot be turned into RGB here; convert the film first, for "
                 "example to H.264 or FFV1 in yuv420p"
             ) from None
         return upright(np.asarray(rgb.to_ndarray(), np.uint8), self._matrix)
+
+    def _convert(self, frame: VideoFrame, pixel_format: str) -> VideoFrame:
+        """To RGB of the size asked for, full range, by the frame's own matrix."""
+        matrix, name = matrix_of(frame)
+        return self._reformatter.reformat(
+            frame,
+            width=self._width,
+            height=self._height,
+            format=pixel_format,
+            src_colorspace=None if name == "rgb" else matrix,
+            src_color_range=ColorRange.JPEG if is_full_range(frame) else ColorRange.MPEG,
+            dst_color_range=ColorRange.JPEG,
+            threads=1,
+        )
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:

@@ -57,6 +57,7 @@ class PictureStream:
         stream: the stream that is decoded.
         step: a frame's usual duration, in the stream's time base.
         errors: packets the demuxer or decoder refused so far.
+        interlaced: whether a picture so far was stored as two fields.
         encrypted: whether a packet said so.
         demuxer: where the packets come from; knows how far the tracks reach, and whether it ended with an error.
     """
@@ -74,7 +75,7 @@ class PictureStream:
         self._started = False  # a key frame's packet has come
         self._first_key: int | None = None
         self._timed = True  # all packets have a pts
-        self._fields = False  # two packets, one a field, may share one picture
+        self.interlaced = False  # two packets, one a field, may share one picture
         self._untold = 0  # packets without pts that still owe a picture
         self.errors = 0
         self.encrypted = False
@@ -165,11 +166,11 @@ class PictureStream:
         damaged = False
         for frame in frames:
             if frame is None:
-                if not self._timed or self._fields:
+                if not self._timed or self.interlaced:
                     self._untold -= 1
                     yield None, None, True
                 continue
-            self._fields |= frame.interlaced_frame
+            self.interlaced |= frame.interlaced_frame
             self._untold -= 1
             if frame.pts is not None:
                 yield from self._lost_before(frame.pts)
@@ -177,7 +178,7 @@ class PictureStream:
             damaged |= frame.is_corrupt
             yield frame, frame.pts, corrupt and frame.pts not in self._excused
         yield from self._lost_before(None)
-        if not self._timed and not self._fields and (damaged or self.errors):
+        if not self._timed and not self.interlaced and (damaged or self.errors):
             yield from ((None, None, True) for _ in range(self._untold))
 
     def _lost_before(self, pts: int | None) -> Iterator[tuple[None, int, bool]]:
@@ -185,7 +186,7 @@ class PictureStream:
         while self._expected and (pts is None or self._expected[0] <= pts):
             expected = heapq.heappop(self._expected)
             # Formats with inexact times also hold packets that show nothing: believe a loss after an error only.
-            if expected != pts and self._timed and not self._fields and (self._exact or self.errors):
+            if expected != pts and self._timed and not self.interlaced and (self._exact or self.errors):
                 yield None, expected, True
 
     def _repaired(self, pictures: Iterator[tuple[VideoFrame | None, int | None, bool]]) -> Iterator[Picture]:

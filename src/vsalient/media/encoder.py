@@ -1,6 +1,7 @@
 """One video file being written: exact times, tagged colours, sound beside it, a temporary name until it is whole."""
 
 import contextlib
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,8 +21,11 @@ from numpy.typing import NDArray
 from vsalient.files import StagedFile, writing
 from vsalient.media.audio import AudioTracks
 from vsalient.media.container import ffmpeg_name
+from vsalient.media.extras import write_extras
 from vsalient.media.matroska import reserve_display_size, write_display_size
 from vsalient.types import VideoInfo
+
+log = logging.getLogger(__name__)
 
 _FINEST = 10**9  # units a second
 _BT709 = 1  # in FFmpeg's enums of primaries, transfer and matrix alike
@@ -103,8 +107,11 @@ class VideoEncoder:
                     options = {"movie_timescale": str(_timescale(self._unit))}
                 self._container = av.open(ffmpeg_name(self._staged.place), "w", options=options)
                 self._stream = self._add_stream(self._container, info)
+                until = None if end is None else Fraction(end).limit_denominator(10**6)
+                write_extras(self._container, self._stream, info, start=self._shift, end=until)
+                if source is not None and info.extras is not None and info.extras.left_out:
+                    log.warning("%s: left out of it: %s.", path, ", ".join(info.extras.left_out))
                 if source is not None and source.is_file() and audio and info.has_audio:
-                    until = None if end is None else Fraction(end).limit_denominator(10**6)
                     self._audio = AudioTracks(
                         source, self._container, path.suffix.lower(), start=self._shift, end=until
                     )

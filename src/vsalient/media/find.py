@@ -24,7 +24,12 @@ log = logging.getLogger(__name__)
 
 
 def open_source(
-    path: str | Path, *, start: float | None = None, end: float | None = None, rate: Fraction | None = None
+    path: str | Path,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    rate: Fraction | None = None,
+    deinterlace: bool = True,
 ) -> Source:
     """Open a video file, a picture, or a folder of frames.
 
@@ -33,6 +38,7 @@ def open_source(
         start: seconds of presentation time; earlier frames are left out.
         end: seconds; frames at or after it are left out.
         rate: frames a second of a frame folder (25 when None); videos have their own clock.
+        deinterlace: make whole pictures of interlaced ones.
 
     Raises:
         InputError: nothing there, an empty folder, no frame in the range.
@@ -44,7 +50,7 @@ def open_source(
         return FrameFolder(path, rate=rate or DEFAULT_RATE, start=start, end=end)
     if path.suffix.lower() in IMAGE_SUFFIXES | ANIMATION_SUFFIXES or is_still(path):
         return ImageSource(path, start=start, end=end)
-    return VideoSource(path, start=start, end=end)
+    return VideoSource(path, start=start, end=end, deinterlace=deinterlace)
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[Path]:

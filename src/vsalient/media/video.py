@@ -14,6 +14,9 @@ from vsalient.errors import DecodeError
 from vsalient.media.color import RgbConverter, display_matrix, is_full_range, is_transposed, matrix_of, rotation_of
 from vsalient.media.container import open_container, sane_rate, time_origin, video_stream
 from vsalient.media.decode import Picture, PictureStream
+from vsalient.media.deinterlace import deinterlaced
+from vsalient.media.extras import read_extras
+from vsalient.media.hdr import NAMES
 from vsalient.media.source import Source, check_range, empty_range
 from vsalient.media.whole import is_cut_short, own_end
 from vsalient.types import Frame, Pixels, VideoInfo
@@ -36,6 +39,7 @@ class VideoSource(Source):
         path: the file.
         start: seconds; frames shown earlier are left out.
         end: seconds; frames shown at or after it are left out.
+        deinterlace: make whole pictures of interlaced ones.
 
     Raises:
         InputError: no such file, or no frame in the range.
@@ -43,9 +47,11 @@ class VideoSource(Source):
         OptionError: an impossible range.
     """
 
-    def __init__(self, path: Path, *, start: float | None = None, end: float | None = None) -> None:
+    def __init__(
+        self, path: Path, *, start: float | None = None, end: float | None = None, deinterlace: bool = True
+    ) -> None:
         check_range(start, end)
-        self._path = path
+        self._path, self._deinterlace = path, deinterlace
         self._start, self._end = _exact(start), _exact(end)
         self._container: InputContainer | None = None
         self._converter: RgbConverter | None = None
@@ -117,6 +123,8 @@ class VideoSource(Source):
         pixels: Pixels | None = None  # of `latest`, once they are needed
         waiting: list[tuple[int, int | None]] = []  # lost before any picture came: time and duration
         indices = itertools.count()
+        if self._deinterlace:
+            pictures = deinterlaced(pictures)
         # The next picture's time tells how long one stands; the last one must say so itself.
         for picture, following in _with_next(pictures):
             pts = picture.pts - self._origin
@@ -128,6 +136,13 @@ class VideoSource(Source):
                 if self._converter is None:
                     self._converter = RgbConverter(latest.width, latest.height, display_matrix(latest))
                     self.info = self._describe(latest)
+                    if self.info.hdr:
+                        log.warning(
+                            "%s: HDR (%s) is mapped to standard dynamic range; what is brighter than reference white "
+                            "becomes white.",
+                            self._path,
+                            self.info.hdr,
+                        )
             if self._start is not None and time < self._start:
                 continue
             duration = self._last_duration(picture) if following is None else following.pts - picture.pts
@@ -194,6 +209,9 @@ class VideoSource(Source):
             duration=container.duration / 1e6 if container.duration else None,
             has_audio=bool(container.streams.audio),
             pixel_aspect=aspect,
+            interlaced=self._decoder.interlaced,
+            hdr=NAMES.get(frame.color_trc, ""),
+            extras=read_extras(container, stream),
         )
 
     def _conclude(self, last: Frame) -> None:

@@ -29,9 +29,8 @@ from vsalient.models.lite_blocks import (
 from vsalient.models.lite_encoder import EfficientNetLite, convert_encoder
 from vsalient.models.lite_motion import MotionCue, ResidualCue
 from vsalient.models.network import Network
-from vsalient.vocabulary import RESIDUAL
 
-RESIDUAL_PRIORS = RESIDUAL[:2]
+RESIDUAL_PRIORS = ("residual", "residual_speed")
 """What `Lite3DC` takes beside the frames by default: motion against the camera, relative to the fastest part and in
 pixels."""
 

@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
+from vsalient import __version__
 from vsalient.errors import OptionError
 from vsalient.serve.limits import KINDS, Limits, job_arguments
 from vsalient.serve.metrics import Metrics
@@ -18,7 +19,6 @@ from vsalient.serve.queue import FINAL, Job, JobQueue
 from vsalient.serve.runner import Runner, forget
 from vsalient.serve.security import Body, Guard, Refused
 from vsalient.serve.uploads import Form, check_address, fetch, room, safe_name, source_name, write_raw
-from vsalient.version import __version__
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".mkv": "video/x-matroska", ".zip": "application/zip"}
