@@ -10,12 +10,13 @@ import pytest
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "vsalient"
 
-BASE = {"errors", "types", "staging", "sweeping", "files", "toml_files", "datasets"}
+BASE = {"errors", "types", "antialias", "staging", "sweeping", "files", "toml_files", "datasets"}
 STAGES = {"media", "clips", "cuts", "stitch", "transforms", "models", "priors", "checkpoints", "metrics", "segment"}
 WIRING = {"engine", "devices", "procedure", "pipeline", "workers", "figures"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "types": set(),
+    "antialias": set(),
     "staging": set(),
     "toml_files": {"errors"},
     "sweeping": {"staging"},

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from vsalient import antialias
 from vsalient.errors import OptionError
 from vsalient.types import Pixels, SaliencyArray
 
@@ -89,16 +90,32 @@ class Geometry:
         top, bottom, left, right = self.padding
         return F.pad(tensor, (left, right, top, bottom)) if any(self.padding) else tensor
 
+    def apply_array(self, pixels: Pixels) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 → (3, h, w) uint8, what `apply` gives, without PyTorch and slower."""
+        if self.scaled != self.source:
+            pillow = Image.Resampling.BILINEAR
+            pixels = (
+                np.asarray(Image.fromarray(pixels).resize(self.scaled[::-1], pillow))
+                if self.resample == "pillow"
+                else antialias.resize(pixels, self.scaled)
+            )
+        top, bottom, left, right = self.padding
+        return np.ascontiguousarray(np.pad(pixels, ((top, bottom), (left, right), (0, 0))).transpose(2, 0, 1))
+
     def apply_map(self, values: NDArray[np.float32]) -> "Tensor":
         """(H, W) float32 → (1, h, w) float32 tensor, resized and padded alike; for per-frame priors."""
         import torch
 
+        return torch.from_numpy(self.apply_map_array(values))
+
+    def apply_map_array(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(H, W) float32 → (1, h, w) float32, what `apply_map` gives."""
         shrinks = self.scaled[0] * self.scaled[1] < values.size
         if values.shape != self.scaled:
             how = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
             values = np.asarray(cv2.resize(values, self.scaled[::-1], interpolation=how), np.float32)
         top, bottom, left, right = self.padding
-        return torch.from_numpy(np.pad(values, ((top, bottom), (left, right))))[None]
+        return np.pad(values, ((top, bottom), (left, right)))[None]
 
     def invert(self, values: SaliencyArray, interpolation: Interpolation = "bilinear") -> SaliencyArray:
         """(h, w) float32 → (H, W) float32: the padding is cut off, the rest resized to the frame."""

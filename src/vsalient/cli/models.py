@@ -12,6 +12,7 @@ from rich.table import Table
 
 from vsalient import checkpoints
 from vsalient.checkpoints import WeightsEntry
+from vsalient.cli.models_export import export
 from vsalient.cli.publish import publish
 from vsalient.cli.transfer import TransferProgress
 from vsalient.errors import OptionError, VsalientError, WeightsError
@@ -220,6 +221,7 @@ def add(folder: Path, force: bool, as_json: bool) -> None:
 
 
 command.add_command(publish)
+command.add_command(export)
 
 
 def _at_revision(entry: WeightsEntry, revision: str | None, sha256: str | None) -> WeightsEntry:
