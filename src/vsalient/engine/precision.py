@@ -46,13 +46,11 @@ def full_float32(device: torch.device, *, deterministic: bool = False) -> Iterat
 
 def _switch(deterministic: bool) -> None:
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    # Since PyTorch 2.9 each kind of operation has a precision of its own, and reading the old switches then can raise.
-    new = "fp32_precision" in dir(type(matmul)) or hasattr(matmul, "fp32_precision")
-    wanted: list[tuple[Any, str, Any]] = (
-        [(matmul, "fp32_precision", "ieee"), (getattr(cudnn, "conv"), "fp32_precision", "ieee")]  # noqa: B009
-        if new
-        else [(matmul, "allow_tf32", False), (cudnn, "allow_tf32", False)]
-    )
+    wanted: list[tuple[Any, str, Any]] = [(matmul, "allow_tf32", False), (cudnn, "allow_tf32", False)]
+    if hasattr(matmul, "fp32_precision"):
+        # Since PyTorch 2.9 each kind of operation has a precision of its own; setting the old switches then warns.
+        kinds: Any = cudnn
+        wanted = [(owner, "fp32_precision", "ieee") for owner in (matmul, kinds.conv)]
     if deterministic:
         wanted += [(cudnn, "deterministic", True), (cudnn, "benchmark", False)]
     for owner, name, value in wanted:
