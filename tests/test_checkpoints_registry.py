@@ -1,5 +1,6 @@
 """The registry: strict reading, a lab's own file, added models, and what the built-in entries say."""
 
+import importlib
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 
 from checkpoint_helpers import BASE, entry, isolate, registry_text, state
 from vsalient import checkpoints, clips, models
-from vsalient.checkpoints import entries
+from vsalient.checkpoints.cache import added_root
 from vsalient.checkpoints.registry import builtin_registry
 from vsalient.errors import CheckpointError, WeightsError
 
@@ -43,8 +44,26 @@ def test_bundled_file_has_its_recorded_hash(name: str) -> None:
     assert checkpoints.verify(found).good
 
 
-def test_tails_are_those_of_the_clip_planner() -> None:
-    assert set(entries.TAILS) == set(clips.TAILS)
+@pytest.mark.parametrize(
+    ("system", "cache", "added"),
+    [
+        ("unix.Unix", ".cache/vsalient", ".local/share/vsalient/models"),
+        ("macos.MacOS", "Library/Caches/vsalient", "Library/Application Support/vsalient/models"),
+    ],
+)
+def test_folders_are_where_the_system_keeps_such_things(
+    system: str, cache: str, added: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    module, name = system.split(".")
+    monkeypatch.setattr("platformdirs.PlatformDirs", getattr(importlib.import_module(f"platformdirs.{module}"), name))
+    for variable in ("VSALIENT_CACHE", "VSALIENT_MODELS", "XDG_CACHE_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert checkpoints.cache_root() == tmp_path / cache
+    assert added_root() == tmp_path / added
+    if module == "unix":
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "own"))
+        assert checkpoints.cache_root() == tmp_path / "own" / "vsalient"
 
 
 def test_unknown_name_suggests_and_is_a_key_error() -> None:

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsalient.clips import PER_FRAME_TAILS, TAILS, ClipPlanner, Tail, plan_clips
+from vsalient.clips import ClipPlanner, plan_clips
 from vsalient.errors import OptionError
+from vsalient.vocabulary import PER_FRAME_TAILS, TAILS, Tail
 
 
 def starts(frames: int, length: int, overlap: int, tail: Tail) -> list[int]:

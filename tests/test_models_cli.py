@@ -1,6 +1,7 @@
 """`vsalient models` through the real command line."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,7 +50,13 @@ def test_list_shows_every_model(capsys: pytest.CaptureFixture[str]) -> None:
     lines = run.out.splitlines()
     assert run.code == 0 and run.err == ""
     assert [line.split()[0] for line in lines] == ["name", *checkpoints.registry()]
-    assert "74.3 M  8 (overlap 3)" in run.out and "to fetch" in run.out and "not published" in run.out
+    assert max(map(len, lines)) <= 80
+    rows = {line.split()[0]: re.split(r"  +", line) for line in lines}
+    assert rows["name"] == ["name", "runs", "J", "frames/s", "MB", "terms"]
+    assert rows["3dc-seg"][1:3] == ["after a fetch", "83.9"] and rows["stan"][1] == "needs weights"
+    assert rows["scnn"][1] == "as scnn-s" and 50 < float(rows["3dc-lite"][2]) < 100
+    assert rows["3dc-lite"][1:2] == ["yes"] and rows["3dc-lite"][5] == "non-commercial"
+    assert float(rows["3dc-lite"][3]) > 1 and float(rows["3dc-lite"][4]) > 1
 
 
 def test_list_json(capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from vsalient.checkpoints import WeightsEntry, registry
-from vsalient.clips import TAILS, plan_clips
+from vsalient.clips import plan_clips
 from vsalient.errors import InputError, OptionError, OutputError
 from vsalient.figures import Report
 from vsalient.outputs import Output
@@ -21,6 +21,7 @@ from vsalient.pipeline import queue_depth, saliency_maps
 from vsalient.procedure import Procedure, plan_procedure
 from vsalient.run import results, write_all
 from vsalient.types import Frame, Result, SaliencyArray
+from vsalient.vocabulary import TAILS
 from vsalient.workers import Ahead, Sink
 
 NATIVE = Procedure(clip_length=4, overlap=2, geometry="native", multiple=8)
@@ -141,6 +142,17 @@ def test_every_frame_gets_the_mean_over_its_slots(count: int, tail: str, behind:
     assert report.clips == len(engine.clips) and engine.resets == 2  # before and after
     assert set(report.stages) == {"decode", "model", "finish", "encode"}
     assert report.first_map_seconds is not None and report.first_map_seconds <= report.seconds
+
+
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_clips_of_every_other_frame_still_give_every_frame_a_map(count: int) -> None:
+    engine, output = BrightnessEngine(), Memory()
+    run(frames(count), engine, Procedure(clip_length=3, overlap=1, multiple=8, interval=2), [output])
+    assert [index for index, _ in output.maps] == list(range(count))
+    for index, saliency in output.maps:
+        np.testing.assert_allclose(saliency, index * 3 / 255, atol=0.0021)
+    if count == 9:
+        assert engine.clips[:2] == [(0, 2, 4), (1, 3, 5)]
 
 
 def test_maps_come_while_frames_are_still_being_read() -> None:

@@ -5,9 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vsalient.clips import PER_FRAME_TAILS, TAILS, ClipPlanner, Tail
+from vsalient.clips import ClipPlanner
 from vsalient.stitch import Stitcher
 from vsalient.types import Clip
+from vsalient.vocabulary import PER_FRAME_TAILS, TAILS, Tail
 
 
 @given(st.integers(1, 30), st.integers(1, 8), st.sampled_from(TAILS), st.data())

@@ -116,7 +116,7 @@ def test_dropout_depends_on_seed_step_and_process_alone():
 def test_a_network_with_dropout_would_differ_without_its_seed(recipe, data, tmp_path, monkeypatch):
     whole = train(recipe, data, tmp_path / "a")
     whole.run()
-    monkeypatch.setattr(states, "seed_step", lambda *_: None)
+    monkeypatch.setattr("vsalient.training.steps.seed_step", lambda *_: None)
     other = train(recipe, data, tmp_path / "b")
     torch.manual_seed(99)
     other.run()

@@ -6,6 +6,8 @@ The public names are loaded on first use; importing the package loads no torch.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from vsalient.version import __version__
+
 if TYPE_CHECKING:
     from vsalient.api import Model as Model
     from vsalient.api import list_models as list_models
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from vsalient.types import Result as Result
     from vsalient.types import VideoInfo as VideoInfo
 
-__version__ = "0.2.0"
 
 _HOMES = {
     "Cleanup": "vsalient.segment.segmenter",

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from vsalient.checkpoints import WeightsEntry, load_network
 from vsalient.checkpoints.progress import Progress
-from vsalient.clips import Tail
 from vsalient.errors import OptionError
 from vsalient.figures import Report
 from vsalient.inputs import check_input, open_input
 from vsalient.outputs import KINDS, Looks, find_kind, opened
 from vsalient.pipeline import saliency_maps
-from vsalient.procedure import Clips, Cuts, Procedure, Protocol, plan_procedure
+from vsalient.procedure import Clips, Procedure, plan_procedure
 from vsalient.run import Maps, results, write_all
 from vsalient.segment.masks import Masks
 from vsalient.segment.segmenter import Cleanup, Segmenting
 from vsalient.segment.thresholds import parse_frame_threshold
 from vsalient.types import Frame, Result
+from vsalient.vocabulary import DEFAULT_MODEL, Cuts, DtypeName, EngineName, Protocol, Tail
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,10 +30,6 @@ if TYPE_CHECKING:
     from vsalient.engine import Engine
     from vsalient.media import Source
     from vsalient.models.network import Network
-
-DEFAULT_MODEL = "3dc-lite"
-DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
-EngineName = Literal["auto", "torch", "openvino"]
 
 
 class Model:

@@ -16,14 +16,10 @@ never needs the video's length, so the last clips, where frames run out, follow 
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Literal, get_args
 
 from vsalient.errors import OptionError
 from vsalient.types import Clip
-
-Tail = Literal["shift", "repeat-first", "repeat-last", "centred", "causal"]
-TAILS: tuple[Tail, ...] = get_args(Tail)
-PER_FRAME_TAILS: tuple[Tail, ...] = ("centred", "causal")
+from vsalient.vocabulary import PER_FRAME_TAILS, TAILS, Tail
 
 LONGEST = 1024
 """Frames in a clip at most: far more than any network was trained on."""
@@ -156,12 +152,15 @@ class _Overlapping(_Sequence):
         """A moved-back tail clip starts after the last clip and ends no earlier than the newest frame."""
         if self.tail != "shift" or self.next == 0:
             return self.next
+        # Whoever forgot a frame that the tail clip reads would find out at the video's end only.
         return min(self.next, max(self.next - self.stride + 1, self.frames - self.length))
 
     def finish(self) -> list[tuple[int, ...]]:
         length, frames = self.length, self.frames
+        # The end of the last clip that was given out; the frames behind it have no map yet.
         covered = self.next - self.stride + length if self.next else 0
         if self.tail == "repeat-first":
+            # The official list goes on though every frame is covered: those clips change its averages.
             starts = range(self.next, frames, self.stride)
             return [(start,) * (length - (frames - start)) + tuple(range(start, frames)) for start in starts]
         if covered >= frames:
@@ -181,6 +180,7 @@ class _PerFrame(_Sequence):
 
     def push(self) -> list[tuple[int, ...]]:
         self.frames += 1
+        # The clip of a frame is complete once the frames behind its slot are here.
         after = self.length - 1 - self.kept
         return self._clips(self.frames - after)
 
@@ -195,5 +195,6 @@ class _PerFrame(_Sequence):
             for centre in range(self.writes_from, end)
         ]
         self.writes_from = max(self.writes_from, end)
+        # At the end the last frame fills the slots beyond it, so that it is never forgotten before.
         self.reads_from = min(max(self.writes_from - self.kept, 0), max(last, 0))
         return clips

@@ -3,16 +3,15 @@
 import logging
 import platform
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from vsalient.errors import DeviceError, OptionError
+from vsalient.vocabulary import DEVICE_FORMS
 
 logger = logging.getLogger(__name__)
 
-DtypeName = Literal["auto", "float32", "bfloat16", "float16"]
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -34,7 +33,7 @@ def resolve_device(name: str) -> torch.device:
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
     kind, colon, number = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (colon and not (kind == "cuda" and number.isdecimal())):
-        raise OptionError(f"unknown device '{name}'; allowed: auto, cpu, cuda, cuda:N, mps")
+        raise OptionError(f"unknown device '{name}'; allowed: {DEVICE_FORMS}")
     count = {"cpu": 1, "cuda": torch.cuda.device_count() if cuda else 0, "mps": int(mps)}[kind]
     if int(number or 0) >= count:
         there = ", ".join(available_devices())

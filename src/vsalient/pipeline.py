@@ -188,7 +188,7 @@ def _infer_scene(
     inputs: Iterable[_Input], engine: EngineLike, procedure: Procedure, report: Report
 ) -> Iterator[tuple[Frame, SaliencyArray]]:
     """The same for one scene, whose frames are counted from 0."""
-    planner = ClipPlanner(procedure.clip_length, procedure.overlap, tail=procedure.tail)
+    planner = ClipPlanner(procedure.clip_length, procedure.overlap, tail=procedure.tail, interval=procedure.interval)
     stitcher = Stitcher()
     frames: dict[int, Frame] = {}  # waiting for their maps
     held: dict[int, _Input] = {}  # may be read by a later clip

@@ -5,16 +5,13 @@ wrong setting is an error before anything is loaded.
 """
 
 from dataclasses import dataclass
-from typing import Literal, cast, get_args
+from typing import cast
 
 from vsalient.checkpoints import WeightsEntry
-from vsalient.clips import PER_FRAME_TAILS, Tail, check_clips
+from vsalient.clips import check_clips
 from vsalient.errors import OptionError
 from vsalient.transforms import Interpolation, Resample, check_geometry
-
-Protocol = Literal["default", "paper"]
-Cuts = Literal["auto", "off"]
-PROTOCOLS: tuple[Protocol, ...] = get_args(Protocol)
+from vsalient.vocabulary import PER_FRAME_TAILS, PROTOCOLS, Cuts, Protocol, Tail
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,7 +19,7 @@ class Procedure:
     """The settings of a run, all checked.
 
     Attributes:
-        clip_length, overlap, tail: see `vsalient.clips`.
+        clip_length, overlap, tail, interval: see `vsalient.clips`.
         geometry, multiple, resample: see `vsalient.transforms`.
         interpolation: how maps are brought to the frame's size.
         threshold: how masks are made of maps when the user does not say.
@@ -40,9 +37,10 @@ class Procedure:
     threshold: str = "adaptive"
     postprocess: str | None = None
     cuts: bool = True
+    interval: int = 1
 
     def __post_init__(self) -> None:
-        check_clips(self.clip_length, self.overlap, self.tail)
+        check_clips(self.clip_length, self.overlap, self.tail, self.interval)
         check_geometry(self.geometry)
 
 
@@ -55,6 +53,7 @@ def plan_procedure(
     tail: Tail | None = None,
     resolution: str | None = None,
     cuts: Cuts = "auto",
+    interval: int = 1,
 ) -> Procedure:
     """Combine a weights entry with what the user asks for.
 
@@ -68,6 +67,7 @@ def plan_procedure(
         resolution: the network's input as a geometry, see `vsalient.transforms`; None for the entry's.
         cuts: "auto" makes each scene between hard cuts a sequence of its own, but not in the authors' procedure, which
             knows no cuts; "off" takes the video as one.
+        interval: frames from one slot of a clip to the next: 2 puts every other frame into a clip.
 
     Raises:
         OptionError: a value is out of range, the values do not fit each other, or the model has no paper.
@@ -103,6 +103,7 @@ def plan_procedure(
         threshold=authors.get("threshold", "adaptive"),
         postprocess=entry.postprocess,
         cuts=cuts == "auto" and not paper,
+        interval=interval,
     )
 
 
@@ -115,6 +116,7 @@ class Clips:
         overlap: frames that neighbouring clips share.
         tail: what happens where frames run out.
         resolution: the network's input, such as "short:480" or "area:256x448".
+        interval: frames from one slot of a clip to the next; every frame gets a map all the same.
         protocol: "paper" for the procedure of the model's authors.
         cuts: "off" takes the video as one scene.
     """
@@ -123,6 +125,7 @@ class Clips:
     overlap: int | None = None
     tail: Tail | None = None
     resolution: str | None = None
+    interval: int = 1
     protocol: Protocol = "default"
     cuts: Cuts = "auto"
 
@@ -140,4 +143,5 @@ class Clips:
             tail=self.tail,
             resolution=self.resolution,
             cuts=self.cuts,
+            interval=self.interval,
         )

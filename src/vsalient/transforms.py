@@ -6,7 +6,6 @@ Zero padding to the multiple follows, centred, the odd pixel at the bottom and r
 """
 
 import math
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -18,6 +17,7 @@ from PIL import Image
 from vsalient import antialias
 from vsalient.errors import OptionError
 from vsalient.types import Pixels, SaliencyArray
+from vsalient.vocabulary import GEOMETRY, GEOMETRY_FORMS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,7 +28,6 @@ grey level of `pillow`, which is bit for bit what the official 3DC-Seg code does
 Interpolation = Literal["bilinear", "nearest"]
 """How maps are resized to the frame."""
 
-_SPEC = re.compile(r"(native)|(short):([1-9]\d*)|(exact|area):([1-9]\d*)x([1-9]\d*)")
 _LARGEST_SIDE = 16384
 
 
@@ -137,11 +136,9 @@ def check_geometry(spec: str) -> None:
 
 
 def _scaled(spec: str, source: tuple[int, int], multiple: int) -> tuple[int, int]:
-    match = _SPEC.fullmatch(spec)
+    match = GEOMETRY.fullmatch(spec)
     if match is None:
-        raise OptionError(
-            f"geometry '{spec}' is unknown: write native, short:480, exact:112x112 or area:256x448 (height x width)"
-        )
+        raise OptionError(f"geometry '{spec}' is unknown: write {GEOMETRY_FORMS}")
     native, short, side, _, first, second = match.groups()
     height, width = source
     if native:

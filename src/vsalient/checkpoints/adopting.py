@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsalient import __version__
 from vsalient.checkpoints.cache import Record, first_line, model_file, sha256_of, write_record
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.checkpoints.reading import load_state_dict, read_metadata, save_checkpoint
 from vsalient.errors import CheckpointError, VsalientError
+from vsalient.version import __version__
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

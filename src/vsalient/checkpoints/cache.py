@@ -5,11 +5,12 @@ import hashlib
 import json
 import os
 import secrets
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
+
+import platformdirs
 
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.errors import WeightsError
@@ -49,11 +50,7 @@ def cache_root() -> Path:
     given = os.environ.get(CACHE_VARIABLE)
     if given:
         return Path(given).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vsalient" / "cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "vsalient"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vsalient"
+    return platformdirs.user_cache_path("vsalient", False)
 
 
 def added_root() -> Path:
@@ -64,11 +61,7 @@ def added_root() -> Path:
     given = os.environ.get(ADDED_VARIABLE)
     if given:
         return Path(given).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "vsalient" / "models"
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Application Support" / "vsalient" / "models"
-    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "vsalient" / "models"
+    return platformdirs.user_data_path("vsalient", False) / "models"
 
 
 def hub_root() -> Path:

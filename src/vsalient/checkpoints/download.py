@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from vsalient import __version__
 from vsalient.checkpoints.cache import first_line, write_whole
 from vsalient.checkpoints.progress import Progress
 from vsalient.errors import FetchError
+from vsalient.version import __version__
 
 TIMEOUT = 10.0
 """Seconds without a byte after which a host counts as silent."""

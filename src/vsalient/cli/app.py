@@ -1,6 +1,7 @@
 """The root command and its verbs, each imported only when it is called."""
 
 import importlib
+from difflib import get_close_matches
 
 import click
 
@@ -19,6 +20,8 @@ VERBS = {
     "merge": ("vsalient.cli.merge", "Sum the manifests of many workers, and say what is missing."),
     "clean": ("vsalient.cli.clean", "Remove what killed runs left behind."),
     "doctor": ("vsalient.cli.doctor", "Say what this machine can do."),
+    "completion": ("vsalient.cli.completion", "Let bash, zsh or fish complete verbs, options, models and kinds."),
+    "help": ("vsalient.cli.help", "Show the help of a verb."),
 }
 """Verb -> (module that defines a click command named `command`, one line for the root help)."""
 
@@ -37,6 +40,22 @@ class VerbGroup(click.Group):
         command = importlib.import_module(VERBS[cmd_name][0]).command
         assert isinstance(command, click.Command)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb; what is no verb is told with the closest one. The user's own defaults come with it."""
+        name = args[0]
+        if name not in VERBS and not name.startswith("-"):
+            close = get_close_matches(name, VERBS, 1, 0.5)
+            hint = f"did you mean {close[0]}?" if close else f"choose from {', '.join(VERBS)}."
+            raise click.UsageError(f"There is no verb '{name}': {hint}", ctx)
+        found, command, rest = super().resolve_command(ctx, args)
+        if found is not None and command is not None:
+            from vsalient.cli.shared.defaults import defaults_of
+
+            ctx.default_map = {found: defaults_of(found, command)}
+        return found, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the verbs from the table, without importing them."""

@@ -45,7 +45,7 @@ def asked_options(context: click.Context) -> dict[str, Any]:
 
 def child_arguments(context: click.Context) -> list[str]:
     """The command line of a child that does the same with inputs that it is told of."""
-    own = {"inputs", "output", "overwrite", "skip_existing", "keep_going", "as_json", "quiet", "verbose"}
+    own = {"inputs", "output", "overwrite", "skip_existing", "keep_going", "as_json", "quiet", "verbose", "progress"}
     arguments = [str(context.info_name), "--quiet"]
     for parameter in context.command.params:
         name = str(parameter.name)

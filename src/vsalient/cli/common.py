@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from vsalient.cli.shared import complete
+from vsalient.cli.shared.plain import plain, valid
 from vsalient.errors import InputError, OptionError, VsalientError
 from vsalient.outputs.kinds import KINDS, Color
 from vsalient.types import VideoInfo
+from vsalient.vocabulary import CUTS, DEFAULT_MODEL, DEVICE_FORMS, DTYPE_NAMES, ENGINES, PROTOCOLS, is_device_name
 
 if TYPE_CHECKING:
     from vsalient.api import Model
-    from vsalient.cli.progress import Narrator
+    from vsalient.cli.shared.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 DEVICE_HELP = "auto takes CUDA, else Apple's MPS, else the CPU. A device that is not there is an error."
@@ -74,6 +77,7 @@ def look_options(default: str) -> Callable[[Command], Command]:
                help="A folder, a file, or a template with {stem}, {model}, {kind}, {ext} and {parent} (the input's "
                     "folder).  [default: the current folder]"),
         option("Output", "-w", "--write", "kinds", multiple=True, default=(default,), metavar="KIND[,KIND...]",
+               shell_complete=complete.kinds,
                help=f"What to write, one or several of: {', '.join(KINDS)}.  [default: {default}]"),
         option("Output", "--mask-style", type=click.Choice(["gray", "palette"]),
                help="Mask PNGs of 0 and 255, or DAVIS's palette with 0 and 1.  [default: gray; palette with "
@@ -90,10 +94,10 @@ def look_options(default: str) -> Callable[[Command], Command]:
 
 
 def model_options(command: Command) -> Command:
-    """--model, --weights, --device, --dtype, --engine, --exact, --flip, --offline."""
+    """--model, --weights, --device, --dtype, --engine, --threads, --exact, --flip, --offline."""
     return options(
-        option("Model", "-m", "--model", default="3dc-lite", show_default=True, metavar="NAME|FILE",
-               callback=allow_code,
+        option("Model", "-m", "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FILE",
+               callback=allow_code, shell_complete=complete.models,
                help="A network by its name in `vsalient models list`, a weights file that vsalient wrote, or code of "
                     "yours as package.module:Class with --weights."),
         option("Model", "--weights", type=click.Path(path_type=Path), metavar="FILE",
@@ -101,11 +105,13 @@ def model_options(command: Command) -> Command:
         option("Model", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps",
                help=DEVICE_HELP),
         option("Model", "--dtype", default="auto", show_default=True,
-               type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+               type=click.Choice(DTYPE_NAMES),
                help="auto is bfloat16 where the device is fast at it and a self-check passes, else float32."),
-        option("Model", "--engine", default="auto", show_default=True, type=click.Choice(["auto", "torch", "openvino"]),
+        option("Model", "--engine", default="auto", show_default=True, type=click.Choice(ENGINES),
                help="The library that computes. openvino is for CPUs and comes with the extra of that name; auto takes "
                     "the faster of those that are installed."),
+        option("Model", "--threads", type=click.IntRange(1), metavar="N",
+               help="Processor threads for the network.  [default: all cores]"),
         option("Model", "--exact", is_flag=True,
                help="Plain float32, nothing folded or reordered: slower, for comparing numbers."),
         option("Model", "--flip", is_flag=True,
@@ -127,7 +133,7 @@ def allow_code(context: click.Context, parameter: click.Parameter, value: str | 
 
 
 def clip_options(command: Command) -> Command:
-    """--clip-length, --overlap, --tail, --resolution, --protocol, --cuts."""
+    """--clip-length, --overlap, --tail, --interval, --resolution, --protocol, --cuts."""
     return options(
         option("Clips", "--clip-length", type=int, metavar="FRAMES",
                help="Frames fed to the network together.  [default: the model's own]"),
@@ -137,13 +143,16 @@ def clip_options(command: Command) -> Command:
         option("Clips", "--tail", type=click.Choice(["shift", "repeat-first", "repeat-last"]),
                help="Where frames run out: move the last clip back (shift), or repeat its first or the last "
                     "frame.  [default: the model's own, mostly shift]"),
+        option("Clips", "--interval", type=int, default=1, show_default=True, metavar="FRAMES",
+               help="From one frame of a clip to its next: 2 takes every other frame, and every frame gets a map all "
+                    "the same."),
         option("Clips", "--resolution", metavar="SIZE",
                help="The network's input: native, short:480, exact:112x112 or area:256x448 (height x width).  "
                     "[default: the model's own]"),
-        option("Clips", "--protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True,
+        option("Clips", "--protocol", type=click.Choice(PROTOCOLS), default="default", show_default=True,
                help="paper is the procedure of the model's authors, to the letter where known; --exact comes with "
                     "it unless --dtype says otherwise."),
-        option("Clips", "--cuts", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
+        option("Clips", "--cuts", type=click.Choice(CUTS), default="auto", show_default=True,
                help="Look for hard cuts and take each scene by itself; never with --protocol paper."),
     )(command)  # fmt: skip
 
@@ -159,7 +168,7 @@ def range_options(command: Command) -> Command:
 
 
 def batch_options(command: Command) -> Command:
-    """--overwrite, --skip-existing, --keep-going, --json, -q, -v."""
+    """--overwrite, --skip-existing, --keep-going, --json, --dry-run, --progress, -q, -v."""
     return options(
         option("Output", "--overwrite", is_flag=True, help="Replace outputs that exist."),
         option("Output", "--skip-existing", is_flag=True,
@@ -168,6 +177,12 @@ def batch_options(command: Command) -> Command:
                help="Go on with the other inputs when one fails; the exit code is 1 all the same."),
         option("Running", "--json", "as_json", is_flag=True,
                help="Print one JSON summary on stdout instead of the written paths."),
+        option("Running", "-n", "--dry-run", is_flag=True,
+               help="Say what would be written where, and stop. Nothing is loaded, nothing is made."),
+        option("Running", "--progress", type=click.Choice(["auto", "bar", "lines", "json", "none"]), default="auto",
+               show_default=True,
+               help="On stderr: a bar, a line a minute, or a JSON object a line for programs. auto is a bar on a "
+                    "terminal, else lines."),
         option("Running", "-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
         option("Running", "-v", "--verbose", is_flag=True, help="Say more on stderr."),
     )(command)  # fmt: skip
@@ -194,10 +209,8 @@ def check_engine_options(device: str, dtype: str, exact: bool, protocol: str = "
     Raises:
         OptionError: not the name of a device, or options that exclude each other, or an engine that is not installed.
     """
-    kind, colon, number = device.partition(":")
-    named = kind == "cuda" and number.isdecimal() if colon else device in ("auto", "cpu", "cuda", "mps")
-    if not named:
-        raise OptionError(f"unknown device '{device}': choose auto, cpu, cuda, cuda:0 or mps")
+    if not is_device_name(device):
+        raise OptionError(f"unknown device '{device}': choose one of {DEVICE_FORMS}")
     if exact and dtype not in ("auto", "float32"):
         raise OptionError(f"--exact means float32, not {dtype}: leave one of the two out")
     exact = exact or (protocol == "paper" and dtype == "auto")
@@ -322,8 +335,9 @@ def _with_stdin(inputs: Sequence[str]) -> Iterable[str]:
 
 def print_path(path: Path) -> None:
     """Print a path on stdout; when its reader has gone (`| head -1`), the work goes on all the same."""
+    text = str(path)
     try:
-        click.echo(str(path))
+        click.echo(plain(text) if sys.stdout.isatty() else text)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -353,7 +367,7 @@ def share_heaps() -> None:
 
 
 def load_with_progress(
-    narrator: "Narrator",
+    console: "Console",
     model: str,
     weights: Path | None,
     device: str,
@@ -363,6 +377,7 @@ def load_with_progress(
     exact: bool,
     flip: bool,
     offline: bool,
+    threads: int | None = None,
 ) -> "Model":
     """Load a model, showing the transfer of its weights when they must be fetched.
 
@@ -370,11 +385,17 @@ def load_with_progress(
         ModelLoadError: with the text of what `vsalient.api.load_model` raises.
     """
     share_heaps()
+    if threads is not None:
+        # OpenMP reads it when PyTorch is loaded: set later, its pool is there already with all cores.
+        os.environ["OMP_NUM_THREADS"] = str(threads)
+        import torch
+
+        torch.set_num_threads(threads)
     from vsalient.api import load_model
-    from vsalient.cli.transfer import TransferProgress
+    from vsalient.cli.shared.transfer import TransferProgress
 
     try:
-        with TransferProgress(quiet=narrator.quiet) as progress:
+        with TransferProgress(quiet=console.quiet) as progress:
             loaded = load_model(
                 model,
                 weights=weights,
@@ -400,11 +421,11 @@ def input_records(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
     """What became of each input, for a JSON summary."""
     return [
         {
-            "input": outcome.source,
+            "input": valid(outcome.source),
             "state": outcome.state,
-            "outputs": {kind: str(path) for kind, path in outcome.written.items()},
+            "outputs": {kind: valid(str(path)) for kind, path in outcome.written.items()},
             **outcome.summary,
-            "error": outcome.error,
+            "error": None if outcome.error is None else valid(outcome.error),
         }
         for outcome in outcomes
     ]

@@ -64,9 +64,9 @@ def command(first: str, second: str, film: Path, output: Path | None, overwrite:
         check_maps(text)
     page = output or Path(f"{stem_of(film)}_compare.html")
     check_page(page, [film], overwrite=overwrite)
-    from vsalient.cli.progress import Narrator
+    from vsalient.cli.shared.console import Console
 
-    narrator = Narrator(quiet=quiet, verbose=False)
-    record(page, film, [first, second], narrator, device=device, dtype="auto", overwrite=overwrite)
+    console = Console(quiet=quiet, verbose=False)
+    record(page, film, [first, second], console, device=device, dtype="auto", overwrite=overwrite)
     print_path(page)
     return 0

@@ -11,9 +11,10 @@ from typing import Any
 
 import click
 
-from vsalient import __version__, checkpoints
+from vsalient import checkpoints
 from vsalient.cli.advice import advice
 from vsalient.errors import VsalientError
+from vsalient.version import __version__
 
 PACKAGES = (
     "torch",

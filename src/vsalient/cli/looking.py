@@ -9,7 +9,7 @@ from vsalient.errors import InputError, OptionError
 from vsalient.types import Frame, SaliencyArray
 
 if TYPE_CHECKING:
-    from vsalient.cli.progress import Narrator
+    from vsalient.cli.shared.console import Console
     from vsalient.media import Source
 
 Maps = Iterator[tuple[Frame, SaliencyArray]]
@@ -50,14 +50,14 @@ def check_maps(text: str) -> None:
         raise OptionError(f"'{text}' is neither maps made earlier nor a model: {error}") from None
 
 
-def maps_of(text: str, film: Path, stack: ExitStack, narrator: "Narrator", *, device: str, dtype: str) -> Maps:
+def maps_of(text: str, film: Path, stack: ExitStack, console: "Console", *, device: str, dtype: str) -> Maps:
     """Frames with maps: of a model by name or weights file, or of gray pictures or a gray video made earlier.
 
     Args:
         text: which.
         film: the frames.
         stack: closes what is opened.
-        narrator: speaks on stderr.
+        console: speaks on stderr.
         device: to run a model on.
         dtype: to run a model in.
     """
@@ -75,15 +75,15 @@ def maps_of(text: str, film: Path, stack: ExitStack, narrator: "Narrator", *, de
     from vsalient.cli.common import load_with_progress
     from vsalient.procedure import plan_procedure
 
-    model = load_with_progress(narrator, text, None, device, dtype, exact=False, flip=False, offline=False)
-    narrator.say(f"{model.name} on {model.description}")
+    model = load_with_progress(console, text, None, device, dtype, exact=False, flip=False, offline=False)
+    console.say(f"{model.name} on {model.description}")
     maps = model.maps(source, plan_procedure(find_entry(text)), Report())
     stack.callback(maps.close)
     return maps
 
 
 def record(
-    page: Path, film: Path, texts: Sequence[str], narrator: "Narrator", *, device: str, dtype: str, overwrite: bool
+    page: Path, film: Path, texts: Sequence[str], console: "Console", *, device: str, dtype: str, overwrite: bool
 ) -> int:
     """Write the page of a film and maps of it; the number of frames.
 
@@ -100,11 +100,11 @@ def record(
         names = [name_of(text) for text in texts]
         if len(set(names)) < len(names):
             names = [f"{name} {letter}" for name, letter in zip(names, "AB", strict=False)]
-        feeds = [maps_of(text, film, stack, narrator, device=device, dtype=dtype) for text in texts]
+        feeds = [maps_of(text, film, stack, console, device=device, dtype=dtype) for text in texts]
         recorder = Recorder(page, info, names, overwrite=overwrite)
         count = 0
         try:
-            with narrator.frames(film.name, expected_frames(info, None, None)) as bar:
+            with console.frames(film.name, expected_frames(info, None, None)) as bar:
                 while True:
                     ready = [next(feed, None) for feed in feeds]
                     if all(item is None for item in ready):

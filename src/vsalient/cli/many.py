@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from vsalient import __version__
 from vsalient.cli.asked import asked_options, child_arguments
 from vsalient.cli.common import Command, ModelLoadError, Outcome, find_inputs, option, options, print_path
 from vsalient.cli.naming import Job, keep_wanted
@@ -24,6 +23,7 @@ from vsalient.scale.batch import Batch, Ledger, Work
 from vsalient.scale.claims import ClaimLost, Claims
 from vsalient.scale.identity import fingerprint, plain
 from vsalient.scale.manifest import ManifestWriter, check_settings, read_manifest
+from vsalient.version import __version__
 
 if TYPE_CHECKING:
     from vsalient.cli.work import Worker
@@ -282,7 +282,8 @@ class Many:
         from vsalient.scale.worker import WorkerProcess, thread_settings
 
         arguments = child_arguments(click.get_current_context())
-        settings = thread_settings(self.jobs)
+        # The user's own defaults are among the arguments already.
+        settings = thread_settings(self.jobs) | {"VSALIENT_CONFIG": os.devnull}
         extra = None if worker.maps is None else {str(k): str(v) for k, v in worker.maps.items()}
         children = [
             WorkerProcess(arguments, environment=settings, timeout=self.timeout, extra=extra) for _ in range(self.jobs)
@@ -317,20 +318,20 @@ class Many:
     @staticmethod
     def _skipped(worker: "Worker", outcomes: list[Outcome], source: str, why: str) -> None:
         outcomes.append(Outcome(source, skipped=True))
-        worker.narrator.say(f"{source}: skipped, {why}")
+        worker.console.say(f"{source}: skipped, {why}")
 
     def _outcome(self, worker: "Worker", job: Job, result: Result) -> Outcome:
         """Of work that was done elsewhere."""
         outcome = Outcome(result.source, partial=result.state == "partial", summary=result.summary, error=result.error)
         for line in result.warnings:
-            worker.narrator.say(line)
+            worker.console.say(line)
         if result.state == "failed":
             if self.watch:  # its end may be far away
-                worker.narrator.say(f"{result.source}: {result.error}")
+                worker.console.say(f"{result.source}: {result.error}")
             return outcome
         outcome.written = {target.kind: target.path for target in job.targets}
         frames, seconds = result.summary.get("frames", 0), result.summary.get("seconds") or 0.0
-        worker.narrator.say(f"{result.source}: {frames} frames in {seconds:.1f} s")
+        worker.console.say(f"{result.source}: {frames} frames in {seconds:.1f} s")
         if worker.print_paths:
             with contextlib.redirect_stdout(self._stdout):
                 for target in job.targets:

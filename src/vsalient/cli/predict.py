@@ -25,8 +25,8 @@ from vsalient.cli.common import (
 )
 from vsalient.cli.editing import Editing, editing_options
 from vsalient.cli.many import Many, many_options
-from vsalient.cli.naming import parse_kinds, plan_targets
-from vsalient.cli.work import Worker
+from vsalient.cli.naming import keep_wanted, parse_kinds, plan_targets
+from vsalient.cli.work import Worker, show_plan
 from vsalient.outputs.kinds import Looks
 from vsalient.procedure import plan_procedure
 
@@ -82,6 +82,8 @@ def command(
     skip_existing: bool,
     keep_going: bool,
     as_json: bool,
+    dry_run: bool,
+    progress: Any,
     quiet: bool,
     verbose: bool,
     model: str,
@@ -89,12 +91,14 @@ def command(
     device: str,
     dtype: str,
     engine: str,
+    threads: int | None,
     exact: bool,
     flip: bool,
     offline: bool,
     clip_length: int | None,
     overlap: int | None,
     tail: Any,
+    interval: int,
     resolution: str | None,
     protocol: Any,
     cuts: Any,
@@ -119,6 +123,7 @@ def command(
         overlap=overlap,
         tail=tail,
         resolution=resolution,
+        interval=interval,
         cuts=cuts,
     )
     from vsalient.segment.thresholds import parse_frame_threshold
@@ -133,21 +138,34 @@ def command(
         **editing.looks(wanted, endings),
     )
     sources, failed = many.inputs(inputs, keep_going=keep_going, quiet=quiet)
-    plan = partial(
-        plan_targets, kinds=wanted, output=output, model=entry.name, endings=endings, skip_existing=skip_existing
+    name = entry.name
+    plan = editing.checked(
+        partial(plan_targets, kinds=wanted, output=output, model=name, endings=endings, skip_existing=skip_existing)
     )
+    if dry_run:
+        jobs = keep_wanted(plan(sources), overwrite=overwrite, skip_existing=skip_existing)
+        return show_plan(jobs, failed, as_json=as_json)
     asked = {"procedure": procedure}
-    jobs = many.wanted(sources, editing.checked(plan), asked, overwrite=overwrite, skip_existing=skip_existing)
+    jobs = many.wanted(sources, plan, asked, overwrite=overwrite, skip_existing=skip_existing)
 
     # Rich and PyTorch are loaded only now, when nothing can be wrong with the options any more.
-    from vsalient.cli.progress import Narrator
+    from vsalient.cli.shared.console import Console
 
-    narrator = Narrator(quiet=quiet, verbose=verbose)
+    console = Console(quiet=quiet, verbose=verbose, progress=progress)
     worker = Worker(
-        narrator=narrator,
+        console=console,
         procedure=procedure,
         load=lambda: load_with_progress(
-            narrator, model, weights, device, dtype, engine=engine, exact=exact, flip=flip, offline=offline
+            console,
+            model,
+            weights,
+            device,
+            dtype,
+            engine=engine,
+            exact=exact,
+            flip=flip,
+            offline=offline,
+            threads=threads,
         ),
         looks=looks,
         overwrite=overwrite,

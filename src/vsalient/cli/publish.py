@@ -9,7 +9,7 @@ import click
 
 from vsalient import checkpoints
 from vsalient.checkpoints import Upload, WeightsEntry
-from vsalient.cli.transfer import TransferProgress
+from vsalient.cli.shared.transfer import TransferProgress
 
 
 @click.command()

@@ -113,6 +113,8 @@ def command(
     skip_existing: bool,
     keep_going: bool,
     as_json: bool,
+    dry_run: bool,
+    progress: Any,
     quiet: bool,
     verbose: bool,
     model: str,
@@ -120,12 +122,14 @@ def command(
     device: str,
     dtype: str,
     engine: str,
+    threads: int | None,
     exact: bool,
     flip: bool,
     offline: bool,
     clip_length: int | None,
     overlap: int | None,
     tail: Any,
+    interval: int,
     resolution: str | None,
     protocol: Any,
     cuts: Any,
@@ -143,8 +147,8 @@ def command(
     check_times(start, end, rate)
     # What can be slow to import comes after the help and the cheapest checks.
     from vsalient.checkpoints import find_entry
-    from vsalient.cli.naming import parse_kinds, plan_targets
-    from vsalient.cli.work import Worker
+    from vsalient.cli.naming import keep_wanted, parse_kinds, plan_targets
+    from vsalient.cli.work import Worker, show_plan
     from vsalient.procedure import plan_procedure
     from vsalient.segment.masks import Masks
     from vsalient.segment.segmenter import Cleanup
@@ -161,7 +165,14 @@ def command(
         _check_maps(ctx, inputs, maps, [kind for kind in wanted if KINDS[kind].colour], refinements, start, end)
     entry = find_entry(model, own_weights=weights is not None)
     procedure = plan_procedure(
-        entry, protocol=protocol, clip_length=clip_length, overlap=overlap, tail=tail, resolution=resolution, cuts=cuts
+        entry,
+        protocol=protocol,
+        clip_length=clip_length,
+        overlap=overlap,
+        tail=tail,
+        resolution=resolution,
+        interval=interval,
+        cuts=cuts,
     )
     if refine:  # what the user says of refinement replaces what belongs to the model
         procedure = replace(procedure, postprocess=None)
@@ -182,17 +193,31 @@ def command(
     if maps:
         made = _pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
     name = "maps" if maps else entry.name
-    plan = partial(plan_targets, kinds=wanted, output=output, model=name, endings=endings, skip_existing=skip_existing)
+    plan = editing.checked(
+        partial(plan_targets, kinds=wanted, output=output, model=name, endings=endings, skip_existing=skip_existing)
+    )
+    if dry_run:
+        jobs = keep_wanted(plan(sources), overwrite=overwrite, skip_existing=skip_existing)
+        return show_plan(jobs, failed, as_json=as_json)
     asked = {"procedure": procedure}
-    jobs = many.wanted(sources, editing.checked(plan), asked, overwrite=overwrite, skip_existing=skip_existing)
-    from vsalient.cli.progress import Narrator
+    jobs = many.wanted(sources, plan, asked, overwrite=overwrite, skip_existing=skip_existing)
+    from vsalient.cli.shared.console import Console
 
-    narrator = Narrator(quiet=quiet, verbose=verbose)
+    console = Console(quiet=quiet, verbose=verbose, progress=progress)
     worker = Worker(
-        narrator=narrator,
+        console=console,
         procedure=procedure,
         load=lambda: load_with_progress(
-            narrator, model, weights, device, dtype, engine=engine, exact=exact, flip=flip, offline=offline
+            console,
+            model,
+            weights,
+            device,
+            dtype,
+            engine=engine,
+            exact=exact,
+            flip=flip,
+            offline=offline,
+            threads=threads,
         ),
         looks=looks,
         overwrite=overwrite,

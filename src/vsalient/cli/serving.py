@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from vsalient.cli.many import failed, work_here
 from vsalient.cli.naming import Job, Target
-from vsalient.cli.progress import Narrator
+from vsalient.cli.shared.console import Console
 from vsalient.errors import InputError, VsalientError
 from vsalient.scale.agenda import Result, Task
 from vsalient.scale.claims import FOLDER, Claim, ClaimLost
@@ -47,8 +47,8 @@ class _Bar:
             print(json.dumps({"frames": frames, "total": self._total}), flush=True)  # noqa: T201
 
 
-class _Reporter(Narrator):
-    """A narrator that speaks to the parent."""
+class _Reporter(Console):
+    """A console that speaks to the parent."""
 
     most = float("inf")
 
@@ -59,7 +59,7 @@ class _Reporter(Narrator):
 def serve_requests(worker: "Worker") -> int:
     """Do what stdin asks for until it ends."""
     die_with_parent()
-    worker.narrator = reporter = _Reporter(quiet=True)
+    worker.console = reporter = _Reporter(quiet=True)
     worker.print_paths = False
     broken: VsalientError | None = None
     try:

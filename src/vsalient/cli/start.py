@@ -5,6 +5,7 @@ Only the standard library is imported here, so that a Ctrl-C while the rest is b
 
 import atexit
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -24,6 +25,8 @@ def main(args: list[str] | None = None) -> NoReturn:
         args: the arguments; None for those of the program, which then ends here.
     """
     stopping = Stopping()
+    if args is None:
+        _speak_any_name()
     try:
         code = _run(args, stopping)
         if args is None:
@@ -90,6 +93,14 @@ def _run(args: list[str] | None, stopping: Stopping) -> int:
     return stopping.code()
 
 
+def _speak_any_name() -> None:
+    """Let stdout take every file name: bytes that are no UTF-8 as they are, what its encoding lacks escaped."""
+    reconfigure = getattr(sys.stdout, "reconfigure", None)
+    if reconfigure is not None:
+        unicode = (sys.stdout.encoding or "").lower().replace("-", "").startswith("utf")
+        reconfigure(errors="surrogateescape" if unicode else "backslashreplace")
+
+
 def _is_abort(error: Exception) -> bool:
     import click
 
@@ -104,10 +115,13 @@ def _explain(error: Exception) -> int:
     """
     import click
 
+    from vsalient.cli.shared.plain import plain
     from vsalient.errors import VsalientError
 
     if isinstance(error, click.ClickException):
-        error.show()
+        shown = io.StringIO()
+        error.show(file=shown)
+        click.echo("\n".join(map(plain, shown.getvalue().split("\n"))), err=True, nl=False)
         return error.exit_code
     if isinstance(error, BrokenPipeError):
         # The reader of our stdout went away (`vsalient models list | head`): not an error of ours.
@@ -115,7 +129,7 @@ def _explain(error: Exception) -> int:
         return 0
     if os.environ.get("VSALIENT_DEBUG") or not isinstance(error, VsalientError | OSError):
         raise error
-    click.echo(f"Error: {' '.join(str(error).split())}", err=True)
+    click.echo(f"Error: {plain(' '.join(str(error).split()))}", err=True)
     return 1
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from vsalient.cli.shared import complete
+
 if TYPE_CHECKING:
     from vsalient.training.loop import Progress, Trainer
     from vsalient.training.recipe import Recipe
@@ -43,7 +45,7 @@ class TrainCommand(click.Command):
 
 
 @click.command(cls=TrainCommand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.argument("recipe", required=False)
+@click.argument("recipe", required=False, shell_complete=complete.recipes)
 @click.option(
     "--data",
     "data",

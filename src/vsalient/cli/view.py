@@ -47,10 +47,10 @@ def command(
     check_maps(maps or model)
     page = output or Path(f"{stem_of(film)}_report.html")
     check_page(page, [film], overwrite=overwrite)
-    from vsalient.cli.progress import Narrator
+    from vsalient.cli.shared.console import Console
 
-    narrator = Narrator(quiet=quiet, verbose=False)
-    record(page, film, [maps or model], narrator, device=device, dtype="auto", overwrite=overwrite)
+    console = Console(quiet=quiet, verbose=False)
+    record(page, film, [maps or model], console, device=device, dtype="auto", overwrite=overwrite)
     print_path(page)
     if show:
         import webbrowser

@@ -10,18 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsalient import __version__
 from vsalient.cli.common import Outcome, expected_frames, input_records, print_path
 from vsalient.cli.many import Many
 from vsalient.cli.naming import Job, stem_of
+from vsalient.cli.shared.plain import plain, valid
 from vsalient.figures import Report
 from vsalient.outputs.kinds import Looks
 from vsalient.procedure import Procedure
 from vsalient.types import Binarise, VideoInfo, halve
+from vsalient.version import __version__
 
 if TYPE_CHECKING:
     from vsalient.api import Model
-    from vsalient.cli.progress import Narrator
+    from vsalient.cli.shared.console import Console
     from vsalient.media import Source
     from vsalient.segment.segmenter import Segmenting
 
@@ -31,7 +32,7 @@ class Worker:
     """Does one job after another with one model, which the first job that needs it loads.
 
     Attributes:
-        narrator: speaks on stderr.
+        console: speaks on stderr.
         procedure: how the model is run.
         load: loads the model.
         looks: of the outputs.
@@ -44,7 +45,7 @@ class Worker:
         model: loaded so far.
     """
 
-    narrator: "Narrator"
+    console: "Console"
     procedure: Procedure
     load: "Callable[[], Model]"
     looks: Looks
@@ -61,18 +62,18 @@ class Worker:
         outcome = Outcome(str(job.source), {target.kind: target.path for target in job.targets})
         if not job.targets:
             outcome.skipped = True
-            self.narrator.say(f"{job.source}: skipped, its outputs exist")
+            self.console.say(f"{job.source}: skipped, its outputs exist")
             return outcome
         with ExitStack() as stack:
             # The source is opened first: whether it can be read is known long before PyTorch is loaded.
             source = stack.enter_context(self._open(job.source))
-            self.narrator.detail(f"{job.source}: {_describe(source.info)}")
+            self.console.detail(f"{job.source}: {_describe(source.info)}")
             made = None if self.maps is None else stack.enter_context(self._open(self.maps[job.source]))
             report = self._write(job, source, made)
             if source.cut_short:
                 outcome.partial = True
                 outcome.error = "the file was cut short: the outputs hold the frames that are there"
-        self.narrator.summary(str(job.source), report)
+        self.console.summary(str(job.source), report)
         outcome.summary = report.figures()
         if self.print_paths:
             for target in job.targets:
@@ -95,7 +96,7 @@ class Worker:
             opened(
                 targets, source.info, source=sound, span=(start, end), overwrite=self.overwrite, looks=self.looks
             ) as outputs,
-            self.narrator.frames(job.source.name, expected_frames(source.info, start, end)) as bar,
+            self.console.frames(job.source.name, expected_frames(source.info, start, end)) as bar,
         ):
             if model is not None:
                 maps = model.maps(source, self.procedure, report)
@@ -123,7 +124,7 @@ class Worker:
     def _loaded(self) -> "Model":
         if self.model is None:
             self.model = self.load()
-            self.narrator.say(f"{self.model.entry.introduction} on {self.model.description}")
+            self.console.say(f"{self.model.entry.introduction} on {self.model.description}")
         return self.model
 
     def run(
@@ -149,6 +150,7 @@ class Worker:
 
             return serve_requests(self)
         began = time.perf_counter()
+        self.console.begin([job.source for job in jobs if job.targets])
         outcomes = list(failed)
         failure: BaseException | None
         try:
@@ -170,8 +172,36 @@ class Worker:
             click.echo(json.dumps(summary, indent=2))
         if failure is not None:
             raise failure
-        self.narrator.table(outcomes)
+        self.console.table(outcomes)
         return int(any(outcome.error is not None for outcome in outcomes))
+
+
+def show_plan(jobs: Sequence[Job], failed: Sequence[Outcome], *, as_json: bool) -> int:
+    """Say on stdout what would be written where.
+
+    Returns:
+        The exit code: 1 if inputs failed already.
+    """
+    if as_json:
+        planned = [
+            {
+                "input": valid(str(job.source)),
+                "outputs": {target.kind: valid(str(target.path)) for target in job.targets},
+                "replaced": [target.kind for target in job.targets if target.exists],
+            }
+            for job in jobs
+        ]
+        click.echo(json.dumps({"dry_run": True, "inputs": planned, "failed": len(failed)}, indent=2))
+        return int(bool(failed))
+    for outcome in failed:
+        click.echo(f"failed: {plain(outcome.error or outcome.source)}")
+    for job in jobs:
+        if not job.targets:
+            click.echo(f"{plain(str(job.source))}: skipped, its outputs exist")
+        for target in job.targets:
+            note = " (replaced)" if target.exists else ""
+            click.echo(f"{plain(str(job.source))} -> {plain(str(target.path))}{note}")
+    return int(bool(failed))
 
 
 def _describe(info: VideoInfo) -> str:

@@ -9,11 +9,12 @@ import torch
 from torch import Tensor
 
 from vsalient import devices
-from vsalient.devices import DTYPES, DtypeName, dtype_name, resolve_device
+from vsalient.devices import DTYPES, dtype_name, resolve_device
 from vsalient.engine import failures, layout, policy, trust
 from vsalient.engine.torch_runner import TorchRunner
 from vsalient.errors import DeviceError, OptionError, VsalientError
 from vsalient.models.network import Network
+from vsalient.vocabulary import DtypeName
 
 logger = logging.getLogger(__name__)
 

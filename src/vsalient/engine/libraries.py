@@ -7,21 +7,20 @@ and writes the user's own table, which goes before this one; VSALIENT_ENGINE goe
 import os
 import tomllib
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import nn
 
 from vsalient.checkpoints.cache import added_root
-from vsalient.devices import DtypeName, processor_flags
+from vsalient.devices import processor_flags
 from vsalient.engine import compiled
 from vsalient.engine.choose import open_torch
 from vsalient.engine.runner import Runner
 from vsalient.errors import OptionError
 from vsalient.models.network import Network, describe
+from vsalient.vocabulary import ENGINES, DtypeName, EngineName
 
-EngineName = Literal["auto", "torch", "openvino"]
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 PROCESSORS = {"amx": "amx_bf16", "avx512-bf16": "avx512_bf16", "avx512": "avx512f", "avx2": "avx2"}
 """Kind of processor -> the flag that makes one, best first."""
 TABLE: dict[str, tuple[str, ...]] = {

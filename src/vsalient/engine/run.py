@@ -9,11 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vsalient.devices import DtypeName
 from vsalient.engine.choose import open_torch
 from vsalient.engine.runner import Features, Maps, Runner
 from vsalient.errors import DeviceError, OptionError
 from vsalient.models.network import Network, describe
+from vsalient.vocabulary import DtypeName
 
 Result = TypeVar("Result")
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from vsalient import __version__
 from vsalient.evaluation.dataset import Evaluation, PredictionResult
 from vsalient.metrics import SequenceScores
+from vsalient.version import __version__
 
 
 def as_json(evaluation: Evaluation) -> dict[str, Any]:

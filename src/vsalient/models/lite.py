@@ -29,8 +29,9 @@ from vsalient.models.lite_blocks import (
 from vsalient.models.lite_encoder import EfficientNetLite, convert_encoder
 from vsalient.models.lite_motion import MotionCue, ResidualCue
 from vsalient.models.network import Network
+from vsalient.vocabulary import RESIDUAL
 
-RESIDUAL_PRIORS = ("residual", "residual_speed")
+RESIDUAL_PRIORS = RESIDUAL[:2]
 """What `Lite3DC` takes beside the frames by default: motion against the camera, relative to the fastest part and in
 pixels."""
 

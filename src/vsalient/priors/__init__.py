@@ -8,12 +8,10 @@ from vsalient.priors.classifier import SuperpixelClassifier
 from vsalient.priors.flow import DisFlow, Flow, FlowEstimator
 from vsalient.priors.motion import DeepFeatures, MotionPrior, flow_strength
 from vsalient.priors.residual import CarriedMean, Residual, residual_maps, residual_motion
-from vsalient.priors.stream import PRIORS, RESIDUAL, Priors, PriorStream, clip_maps, prior_stream
+from vsalient.priors.stream import Priors, PriorStream, clip_maps, prior_stream
 from vsalient.priors.superpixels import flow_superpixels
 
 __all__ = [
-    "PRIORS",
-    "RESIDUAL",
     "Camera",
     "CarriedMean",
     "DeepFeatures",

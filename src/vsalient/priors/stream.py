@@ -15,12 +15,11 @@ from vsalient.priors.flow import DisFlow, Flow, FlowEstimator, Grey, resize_flow
 from vsalient.priors.motion import DeepFeatures, MotionPrior, flow_strength
 from vsalient.priors.residual import CarriedMean, residual_motion
 from vsalient.types import Frame, Pixels, SaliencyArray
+from vsalient.vocabulary import PRIORS, RESIDUAL
 
-RESIDUAL = ("residual", "residual_speed", "residual_mean", "camera_share")
-PRIORS: tuple[str, ...] = ("motion", "flow", *RESIDUAL)
-"""Names that `prior_stream` knows: the temporal prior of SCNN and STAN; grey flow; what moves against the camera,
-relative to the fastest part, in pixels, and as a mean that is carried along the flow over four frames; and, the same
-everywhere in a frame, how much of it follows the camera's model."""
+# The names of `PRIORS`: the temporal prior of SCNN and STAN; grey flow; what moves against the camera, relative to the
+# fastest part, in pixels, and as a mean that is carried along the flow over four frames; and, the same everywhere in a
+# frame, how much of it follows the camera's model.
 
 REPEATED = 0.2
 """Less of the usual change than this share, and a frame shows the picture again (x264 at CRF 23 left up to 0.12)."""

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from vsalient import __version__
 from vsalient.datasets.layout import Tree
 from vsalient.evaluation.dataset import Evaluation, PredictionResult
 from vsalient.evaluation.output import notes_of, number_text
@@ -15,6 +14,7 @@ from vsalient.metrics.catalogue import BLOCKS, LOWER_IS_BETTER
 from vsalient.report.charts import SERIES, Line, bar_chart, legend, line_chart, spark
 from vsalient.report.gallery import Exhibit, exhibits, ranking_metric
 from vsalient.report.style import SCRIPT, style_sheet
+from vsalient.version import __version__
 
 _BARS_FIRST = ("O", "J_mean", "F_mean", "Fmax", "S", "maxE", "wF", "MAE", "CC", "AUC", "NSS")
 _LONGEST_SPARK = 400

@@ -28,6 +28,7 @@ class _Group:
         group = self
         while group.parent is not None:
             group = group.parent
+        # Shorten the way for the next who asks: groups of a long video would else become chains as long as it.
         node = self
         while node.parent is not None:
             node.parent, node = group, node.parent
@@ -36,6 +37,7 @@ class _Group:
     def join(self, other: "_Group") -> None:
         mine, theirs = self.root(), other.root()
         if mine is not theirs:
+            # Which of both becomes the root does not matter: strength and age are kept at the root alone.
             theirs.parent = mine
             mine.last = max(mine.last, theirs.last)
             mine.strong = mine.strong or theirs.strong
@@ -54,6 +56,7 @@ class _Held:
 
     def settled(self, newest: int) -> bool:
         """Whether no later frame can change this frame's mask."""
+        # A weak group that ended before the newest frame has nothing left to touch; a strong one stays strong.
         roots = (group.root() for group in self.groups)
         return all(root.strong or root.last < newest for root in roots)
 
@@ -93,6 +96,7 @@ class HysteresisThreshold(Threshold):
         """Take a map; return the masks that no later frame can change, or that waited long enough."""
         count, labels = label(saliency >= np.float32(self.low))
         strong = np.zeros(count, dtype=np.bool_)
+        # low <= high: every pixel above the high level lies in some region of the low one.
         strong[labels[saliency >= np.float32(self.high)]] = True
         groups = [_Group(self._count, bool(flag)) for flag in strong[1:]]
         if self._newest is not None and self._newest.groups and groups:
@@ -114,6 +118,7 @@ class HysteresisThreshold(Threshold):
 
     def _release(self) -> Iterator[IndexedMask]:
         newest = self._count - 1
+        # Masks leave in order, so that one frame that is not settled holds back those behind it, up to the look-ahead.
         while self._held:
             first = self._held[0]
             if newest - first.position < self.look_ahead and not first.settled(newest):

@@ -33,6 +33,7 @@ class PermutohedralLattice:
         remainder, rank, offset = _enclosing_simplex(features)
         self._weights = _barycentric(offset)
         keys, strides = _corner_keys(remainder, rank)
+        # Points lie close together in colour and place: of N × (d + 1) corners a few percent differ.
         unique, inverse = np.unique(keys.reshape(-1), return_inverse=True)
         self._count = len(unique)
         self._vertex: Index = inverse.reshape(corners, -1)
@@ -44,6 +45,7 @@ class PermutohedralLattice:
         cells = np.zeros(count + 1, dtype=np.float32)  # the last cell is the empty neighbour
         splat = (self._weights * values).reshape(-1)
         cells[:count] = np.bincount(self._vertex.reshape(-1), splat, minlength=count)
+        # One axis after the other: the axes are not orthogonal, yet the product of these blurs is nearly a Gaussian.
         for forward, backward in self._neighbours:
             cells[:count] = 0.5 * cells[:count] + 0.25 * (cells[forward] + cells[backward])
         read: Float = np.einsum("kn,kn->n", cells[self._vertex], self._weights)
@@ -63,6 +65,7 @@ def _enclosing_simplex(features: Float) -> tuple[NDArray[np.int64], NDArray[np.i
     elevated = elevate @ features
     nearest = np.rint(elevated / corners)
     residue = elevated - nearest * corners
+    # The ranks of the residues say which of the simplices around the nearest remainder-0 point holds the sample.
     rank = np.zeros((corners, count), dtype=np.int64)
     for i in range(corners):
         for j in range(i + 1, corners):
@@ -90,6 +93,7 @@ def _corner_keys(remainder: Index, rank: Index) -> tuple[Index, Index]:
     """Return an integer for each point's corners, (d+1, N), and what a step of 1 in each coordinate adds."""
     corners, count = remainder.shape
     free = remainder[:-1]  # the last coordinate follows from the others
+    # Room for the corners and for a blur's step beyond them, so that two keys never mean the same number.
     low = free.min(axis=1) - 2 * corners
     span = free.max(axis=1) - low + 2 * corners + 1
     if np.log2(span.astype(np.float64)).sum() >= 62:
@@ -103,6 +107,7 @@ def _corner_keys(remainder: Index, rank: Index) -> tuple[Index, Index]:
     np.put_along_axis(ranked, rank, np.broadcast_to(np.append(strides, 0)[:, None], rank.shape), axis=0)
     keys = np.empty((corners, count), dtype=np.int64)
     wrapped = np.zeros(count, dtype=np.int64)
+    # Corner k adds k to every coordinate, and takes d + 1 back from the k coordinates of the highest ranks.
     for k in range(corners):
         if k:
             wrapped += ranked[corners - k]
@@ -114,6 +119,7 @@ def _neighbours(unique: Index, strides: Index, corners: int) -> list[tuple[Index
     """Return, for each lattice axis, the cells before and after each cell; `len(unique)` stands for none."""
     count = len(unique)
     pairs = []
+    # A step along an axis adds d + 1 to its own coordinate and takes 1 from all; the last axis has no stride.
     for stride in [*strides, 0]:
         target = unique + (corners * stride - strides.sum())
         place = np.minimum(np.searchsorted(unique, target), count - 1)

@@ -11,7 +11,6 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
-from vsalient import __version__
 from vsalient.errors import OptionError
 from vsalient.serve.limits import KINDS, Limits, job_arguments
 from vsalient.serve.metrics import Metrics
@@ -19,6 +18,7 @@ from vsalient.serve.queue import FINAL, Job, JobQueue
 from vsalient.serve.runner import Runner, forget
 from vsalient.serve.security import Body, Guard, Refused
 from vsalient.serve.uploads import Form, check_address, fetch, room, safe_name, source_name, write_raw
+from vsalient.version import __version__
 
 PAGE = Path(__file__).parent / "page"
 TYPES = {".mp4": "video/mp4", ".webm": "video/webm", ".mkv": "video/x-matroska", ".zip": "application/zip"}

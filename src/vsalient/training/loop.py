@@ -18,28 +18,24 @@ from torch.utils.data import DataLoader
 from vsalient import models
 from vsalient.errors import CheckpointError, TrainingError
 from vsalient.models.network import describe
-from vsalient.models.planar import make_planar
 from vsalient.sweeping import sweep
 from vsalient.training import state as states
 from vsalient.training.data import ClipNumbers, ClipStream
 from vsalient.training.folder import sole_run
 from vsalient.training.initial import initialise
 from vsalient.training.log import Progress, RunLog
-from vsalient.training.losses import deep_supervision
-from vsalient.training.optimiser import apply_options, freeze, make_optimiser, schedule, training_mode
-from vsalient.training.outputs import Trained, check_clips, choose_target
+from vsalient.training.optimiser import apply_options, schedule
+from vsalient.training.outputs import Trained, check_clips
 from vsalient.training.precision import choose_precision, dtype_of
 from vsalient.training.processes import join
 from vsalient.training.recipe import Precision, Recipe, to_dict
 from vsalient.training.sources import Mixture, PairSource, split_stills
+from vsalient.training.steps import Stepper
 from vsalient.training.stopping import Stopping, ignore_signals
 from vsalient.training.validation import Scores, validate
 
 __all__ = ["Progress", "Trained", "Trainer", "schedule"]
 logger = logging.getLogger(__name__)
-Batch = tuple[Tensor, Tensor, dict[str, Tensor], Tensor, Tensor]
-"""`Sample`s joined: frames (B, 3, T, H, W), masks (B, 1, T, H, W), priors, which clips are unrelated stills (B,), which
-masks are soft (B, T)."""
 
 
 class Trainer:
@@ -89,7 +85,6 @@ class Trainer:
         priors = describe(self.network).priors
         self.stream = ClipStream(self.stills, self.videos, recipe.clips, seed=recipe.seed, priors=priors)
         check_clips(self.network, recipe)
-        make_planar(self.network)  # bfloat16 on AMX corrupts memory without it
         saved = states.read_state(self.checkpoint) if self.checkpoint.exists() else None
         if saved is None:
             initialise(self.network, init or recipe.init, recipe.init_copy)
@@ -97,16 +92,17 @@ class Trainer:
             states.check_recipe(saved["recipe"], recipe, self.checkpoint)
         before: Precision = saved.get("precision", saved["recipe"].get("precision", "auto")) if saved else "auto"
         self.precision, self.why = choose_precision(recipe.precision, self.device, before)
-        self.network.to(self.device)
-        self.parameters = freeze(self.network, recipe)
-        self.optimiser = make_optimiser(self.parameters, recipe)
-        self.rates = [group["lr"] for group in self.optimiser.param_groups]
-        self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()}
+        self.stepper = Stepper(self.network, recipe, self.device, self.precision, self.rank)
+        self.optimiser, self.average = self.stepper.optimiser, self.stepper.average
         self.initial = {k: v.clone() for k, v in self.average.items()} if recipe.keep else {}
-        self.step, self.running, self.best, self.validated = 0, 0.0, -1.0, True
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=self.precision == "float16")
+        self.running, self.best, self.validated = 0.0, -1.0, True
         if saved is not None:
             self._restore(saved)
+
+    @property
+    def step(self) -> int:
+        """Optimiser steps done."""
+        return self.stepper.done
 
     @property
     def checkpoint(self) -> Path:
@@ -159,8 +155,12 @@ class Trainer:
             # The run was stopped while it scored the weights of its last step.
             tell(self._validate(stopping))
         while self.step < recipe.steps and not self.processes.any(stopping()):
-            loss = self._one_step(trained, [next(batches) for _ in range(recipe.accumulate)])
-            self.step += 1
+            loss = self.stepper.step([next(batches) for _ in range(recipe.accumulate)], trained)
+            if not math.isfinite(loss):
+                raise TrainingError(
+                    f"the loss is {loss} at step {self.step}; lower optimiser.rate and go on from "
+                    f"{self.checkpoint}, or begin anew with precision=float32 in another --out"
+                )
             self.running = loss if self.running == 0 else 0.98 * self.running + 0.02 * loss
             last = self.step == recipe.steps
             due = bool(self.held_out) and (last or self.step % recipe.validate_every == 0)
@@ -187,57 +187,6 @@ class Trainer:
             # Its own generator: the loader draws a seed for its workers, which must not shift the network's.
             generator=torch.Generator().manual_seed(self.recipe.seed),
         )
-
-    def _one_step(self, trained: nn.Module, parts: Sequence[Batch]) -> float:
-        recipe = self.recipe
-        states.seed_step(recipe.seed, self.step, self.rank)
-        training_mode(self.network, recipe)
-        share = schedule(recipe, self.step)
-        for group, rate in zip(self.optimiser.param_groups, self.rates, strict=True):
-            group["lr"] = rate * share
-        self.optimiser.zero_grad(set_to_none=True)
-        total = torch.zeros((), device=self.device)
-        for number, batch in enumerate(parts):
-            ends = number == len(parts) - 1
-            wait = nullcontext() if ends or not isinstance(trained, DistributedDataParallel) else trained.no_sync()
-            with wait:
-                loss = self._loss(trained, batch) / recipe.accumulate
-                self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-            total += loss.detach()
-        value = float(total)
-        if not math.isfinite(value):
-            raise TrainingError(
-                f"the loss is {value} at step {self.step + 1}; lower optimiser.rate and go on from {self.checkpoint}, "
-                "or begin anew with precision=float32 in another --out"
-            )
-        self.scaler.unscale_(self.optimiser)
-        if recipe.optimiser.clip:
-            nn.utils.clip_grad_norm_(self.parameters["encoder"] + self.parameters["rest"], recipe.optimiser.clip)
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
-        self._update_average()
-        return value
-
-    def _loss(self, trained: nn.Module, batch: Batch) -> Tensor:
-        clip, target, priors, apart, soft = batch
-        recipe = self.recipe
-        clip, target = (x.to(self.device, non_blocking=True) for x in (clip, target))
-        priors = {name: x.to(self.device, non_blocking=True) for name, x in priors.items()}
-        with torch.autocast(self.device.type, dtype_of(self.precision), enabled=self.precision != "float32"):
-            outputs = trained(clip.float() / 255, priors, apart)
-        target = choose_target(target.float() / 255, recipe)
-        counts = choose_target(torch.where(soft, recipe.loss.soft, 1.0)[:, None], recipe)[:, 0]
-        return deep_supervision(outputs, target, recipe.loss.terms, recipe.loss.scales, counts)
-
-    @torch.no_grad()
-    def _update_average(self) -> None:
-        # The average of the first steps would otherwise be mostly the initial weights.
-        decay = min(self.recipe.ema, (1 + self.step) / (10 + self.step)) if self.recipe.ema else 0.0
-        now = self.network.state_dict()
-        floats = [key for key, value in now.items() if value.dtype.is_floating_point]
-        torch._foreach_lerp_([self.average[key] for key in floats], [now[key] for key in floats], 1 - decay)
-        for key in now.keys() - set(floats):
-            self.average[key].copy_(now[key])
 
     def _validate(self, stopping: Stopping) -> Scores | None:
         """Score the averaged weights and keep the best; None when the run was stopped meanwhile."""
@@ -280,7 +229,7 @@ class Trainer:
             "average": self.average,
             "initial": self.initial,
             "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
+            "scaler": self.stepper.scaler.state_dict(),
             "random": torch.get_rng_state(),  # for older versions; steps seed themselves
             "step": self.step,
             "running": self.running,
@@ -307,8 +256,8 @@ class Trainer:
                 for key in mine:
                     mine[key].copy_(saved[name][key])
             self.optimiser.load_state_dict(saved["optimiser"])
-            if self.scaler.is_enabled() and saved.get("scaler"):
-                self.scaler.load_state_dict(saved["scaler"])
+            if self.stepper.scaler.is_enabled() and saved.get("scaler"):
+                self.stepper.scaler.load_state_dict(saved["scaler"])
             self.running, self.best = float(saved["running"]), float(saved["best"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
             said = " ".join(str(error).split())[:160]
@@ -316,7 +265,7 @@ class Trainer:
                 f"{self.checkpoint} does not fit its own recipe ({said}); choose another --out"
             ) from error
         apply_options(self.optimiser, self.recipe)
-        self.step, self.validated = saved["step"], bool(saved.get("validated", True))
+        self.stepper.done, self.validated = saved["step"], bool(saved.get("validated", True))
         logger.info("resumed from %s at step %d", self.checkpoint, self.step)
 
 

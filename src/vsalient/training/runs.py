@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from vsalient import __version__
 from vsalient.errors import DataError
 from vsalient.files import write_whole
 from vsalient.training.recipe import Recipe, recipe_from_dict, to_dict
 from vsalient.training.state import read_state
+from vsalient.version import __version__
 
 if TYPE_CHECKING:
     from vsalient.training.sources import PairSource

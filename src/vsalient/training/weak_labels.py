@@ -193,7 +193,7 @@ def write_labels(
 
 
 def write_fusion(fusion: Fusion, path: Path) -> None:
-    """Keep the weights as JSON, for the record and for `read_weights`."""
+    """Keep the weights as JSON, for the record and for `--weights FILE` of another run."""
     table = {
         "sources": list(fusion.sources),
         "weights": list(fusion.weights),

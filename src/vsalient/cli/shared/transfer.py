@@ -5,6 +5,8 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from vsalient.cli.shared.plain import plain
+
 
 class TransferProgress:
     """Shows what `vsalient.checkpoints` is told to fetch; a context manager. Quiet ones show nothing."""
@@ -15,7 +17,7 @@ class TransferProgress:
 
     def say(self, message: str) -> None:
         """One line on what happens now."""
-        self.console.print(message, style="dim", soft_wrap=True, markup=False)
+        self.console.print(plain(message), style="dim", soft_wrap=True, markup=False)
 
     def begin(self, description: str, total: int | None, done: int) -> None:
         """Show a bar for `total` bytes, `done` of them here; only on a terminal."""
@@ -29,7 +31,7 @@ class TransferProgress:
             console=self.console,
             disable=not self.console.is_terminal or self.console.quiet,
         )
-        self.bars.add_task(description, total=total, completed=done)
+        self.bars.add_task(plain(description), total=total, completed=done)
         self.bars.start()
 
     def advance(self, amount: int) -> None:
