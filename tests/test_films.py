@@ -11,6 +11,8 @@ import pytest
 from PIL import Image
 
 from media_files import blob, ramp, write_video
+from tiny_model import install, write_clip
+from vsalient.cli.app import main
 from vsalient.errors import DecodeError
 from vsalient.media import open_source
 from vsalient.media.color import RgbConverter
@@ -242,3 +244,29 @@ def test_pixel_aspect_is_kept_everywhere(tmp_path: Path, kind: str, turned: bool
         assert shape is not None and abs(shape / info.pixel_aspect - 1) <= (0.005 if suffix == ".webm" else 0), suffix
         frames, again, _ = read(tmp_path / f"o{suffix}")
         assert again.pixel_aspect == shape and again.rotation == 0 and len(frames) == 3
+
+
+def test_what_nobody_foresaw_is_that_inputs_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    install(monkeypatch, tmp_path / "home")
+    monkeypatch.chdir(tmp_path)
+    for name in "abc":
+        write_clip(tmp_path / f"{name}.mp4", 2)
+
+    def opening(path: Path, **options: object) -> object:
+        if path.name == "b.mp4":
+            raise ZeroDivisionError("division\nby zero")
+        return open_source(path, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("vsalient.media.open_source", opening)
+    for extra, done in (
+        (["--keep-going"], ["a_saliency.mp4", "c_saliency.mp4"]),
+        (["--overwrite"], ["a_saliency.mp4"]),
+    ):
+        with pytest.raises(SystemExit) as end:
+            main(["predict", "a.mp4", "b.mp4", "c.mp4", "-q", *extra])
+        printed = capsys.readouterr()
+        assert end.value.code == 1 and printed.out.splitlines() == done
+        assert "b.mp4: " in printed.err and "ZeroDivisionError: division by zero" in printed.err
+        assert "Traceback" not in printed.err and printed.err.count("\n") == 1

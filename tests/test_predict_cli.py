@@ -19,8 +19,8 @@ from PIL import Image
 from media_files import read_pts, write_video
 from tiny_model import install, stripe_mask, stripes, write_clip
 from vsalient.cli.app import main
-from vsalient.cli.naming import keep_wanted, plan_targets
 from vsalient.cli.predict import command
+from vsalient.cli.shared.naming import keep_wanted, plan_targets
 from vsalient.errors import OptionError, OutputError
 from vsalient.outputs import KINDS
 
@@ -452,7 +452,7 @@ def test_the_default_model_sees_what_stands_still(count: int, place: Path) -> No
     ],
 )
 def test_the_papers_protocol_means_its_arithmetic_too(dtype, exact, protocol, expected):
-    from vsalient.cli.common import check_engine_options
+    from vsalient.cli.shared.options import check_engine_options
 
     assert check_engine_options("cpu", dtype, exact, protocol) is expected
 

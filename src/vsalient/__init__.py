@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from vsalient.api import predict as predict
     from vsalient.api import write as write
     from vsalient.errors import VsalientError as VsalientError
-    from vsalient.outputs.kinds import Looks as Looks
+    from vsalient.outputs.looks import Looks as Looks
     from vsalient.procedure import Clips as Clips
     from vsalient.segment.masks import Masks as Masks
     from vsalient.segment.segmenter import Cleanup as Cleanup
@@ -29,7 +29,7 @@ _HOMES = {
     "Cleanup": "vsalient.segment.segmenter",
     "Clips": "vsalient.procedure",
     "Frame": "vsalient.types",
-    "Looks": "vsalient.outputs.kinds",
+    "Looks": "vsalient.outputs.looks",
     "Masks": "vsalient.segment.masks",
     "Model": "vsalient.api",
     "Prediction": "vsalient.types:Result",  # its name in 0.1.0

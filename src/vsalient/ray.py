@@ -87,7 +87,7 @@ class Films:
         }
 
     def _planned(self, path: Path) -> dict[str, Path]:
-        from vsalient.cli.naming import plan_targets
+        from vsalient.cli.shared.naming import plan_targets
 
         (job,) = plan_targets([path], self._kinds, self._output, model=self._model)
         return {target.kind: target.path for target in job.targets}
@@ -130,7 +130,7 @@ def predict_dataset(
     """
     _ray()
     from vsalient.checkpoints import find_entry
-    from vsalient.cli.naming import parse_kinds
+    from vsalient.cli.shared.naming import parse_kinds
 
     if verb not in ("predict", "segment"):
         raise OptionError(f"verb '{verb}' is unknown: choose predict or segment")

@@ -14,7 +14,8 @@ from vsalient.cuts import mark_scenes
 from vsalient.errors import InputError
 from vsalient.figures import Report
 from vsalient.media import Source
-from vsalient.outputs.sink import Output, abort_all
+from vsalient.outputs.output import Output
+from vsalient.outputs.sink import abort_all
 from vsalient.pipeline import queue_depth
 from vsalient.segment.segmenter import Segmenter
 from vsalient.types import Binarise, Frame, Result, SaliencyArray, halve

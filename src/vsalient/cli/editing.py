@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from vsalient.cli.common import option, options
+from vsalient.cli.shared.options import option, options
 from vsalient.errors import OptionError
 from vsalient.outputs.kinds import KINDS
 
 if TYPE_CHECKING:
-    from vsalient.cli.naming import Job
-    from vsalient.outputs.encodings import Choice
+    from vsalient.cli.shared.naming import Job
+    from vsalient.outputs.looks import Choice
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 _NAMES = (
@@ -41,7 +41,8 @@ class Editing:
             OptionError: a value makes no sense, or there is nothing it is for.
         """
         from vsalient.matte.options import DEFAULT_STYLE, MatteOptions, parse_levels
-        from vsalient.outputs.encodings import Choice, ending_for, role_of
+        from vsalient.outputs.encodings import ending_for, role_of
+        from vsalient.outputs.looks import Choice
 
         given = self.given
         matted = [kind for kind in kinds if kind in _MATTED]
@@ -84,7 +85,7 @@ class Editing:
         return planned
 
     def _choice(self) -> "Choice":
-        from vsalient.outputs.encodings import Choice
+        from vsalient.outputs.looks import Choice
 
         return Choice(self.given["codec"], self.given["quality"], self.given["preset"])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsalient.cli.common import GroupedCommand, allow_code, option, options
+from vsalient.cli.shared.options import GroupedCommand, allow_code, option, options
 from vsalient.datasets.presets import PRESETS
 from vsalient.errors import OptionError, OutputError
 from vsalient.files import write_whole

@@ -72,7 +72,7 @@ def maps_of(text: str, film: Path, stack: ExitStack, console: "Console", *, devi
         stack.callback(made.close)
         return made
     from vsalient.checkpoints import find_entry
-    from vsalient.cli.common import load_with_progress
+    from vsalient.cli.shared.loading import load_with_progress
     from vsalient.procedure import plan_procedure
 
     model = load_with_progress(console, text, None, device, dtype, exact=False, flip=False, offline=False)
@@ -90,7 +90,7 @@ def record(
     Raises:
         InputError: there are no frames, or not as many of one as of the other.
     """
-    from vsalient.cli.common import expected_frames
+    from vsalient.cli.shared.inputs import expected_frames
     from vsalient.media import open_source
     from vsalient.review.recorder import Recorder
 

@@ -15,8 +15,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from vsalient.cli.asked import asked_options, child_arguments
-from vsalient.cli.common import Command, ModelLoadError, Outcome, find_inputs, option, options, print_path
-from vsalient.cli.naming import Job, keep_wanted
+from vsalient.cli.shared.inputs import find_inputs
+from vsalient.cli.shared.loading import ModelLoadError
+from vsalient.cli.shared.naming import Job, keep_wanted
+from vsalient.cli.shared.options import Command, option, options
+from vsalient.cli.shared.outcome import Outcome, print_path
 from vsalient.errors import OptionError, VsalientError
 from vsalient.scale.agenda import Agenda, Result, Task
 from vsalient.scale.batch import Batch, Ledger, Work

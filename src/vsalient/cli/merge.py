@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from vsalient.cli.common import find_inputs
+from vsalient.cli.shared.inputs import find_inputs
 from vsalient.errors import DataError
 from vsalient.files import write_whole
 

@@ -7,7 +7,11 @@ from typing import Any, Literal
 import click
 
 from vsalient.checkpoints import find_entry
-from vsalient.cli.common import (
+from vsalient.cli.editing import Editing, editing_options
+from vsalient.cli.many import Many, many_options
+from vsalient.cli.shared.loading import load_with_progress
+from vsalient.cli.shared.naming import keep_wanted, parse_kinds, plan_targets
+from vsalient.cli.shared.options import (
     GroupedCommand,
     alpha_ending,
     batch_options,
@@ -16,18 +20,14 @@ from vsalient.cli.common import (
     check_engine_options,
     check_times,
     clip_options,
-    load_with_progress,
     look_options,
     model_options,
     option,
     options,
     range_options,
 )
-from vsalient.cli.editing import Editing, editing_options
-from vsalient.cli.many import Many, many_options
-from vsalient.cli.naming import keep_wanted, parse_kinds, plan_targets
 from vsalient.cli.work import Worker, show_plan
-from vsalient.outputs.kinds import Looks
+from vsalient.outputs.looks import Looks
 from vsalient.procedure import plan_procedure
 
 EPILOG = """\b

@@ -9,7 +9,10 @@ from typing import Any, Literal
 import click
 from click.core import ParameterSource
 
-from vsalient.cli.common import (
+from vsalient.cli.editing import Editing, editing_options
+from vsalient.cli.many import Many, many_options
+from vsalient.cli.shared.loading import load_with_progress
+from vsalient.cli.shared.options import (
     GroupedCommand,
     alpha_ending,
     batch_options,
@@ -18,17 +21,15 @@ from vsalient.cli.common import (
     check_engine_options,
     check_times,
     clip_options,
-    load_with_progress,
     look_options,
     model_options,
     option,
     options,
     range_options,
 )
-from vsalient.cli.editing import Editing, editing_options
-from vsalient.cli.many import Many, many_options
 from vsalient.errors import InputError, OptionError
-from vsalient.outputs.kinds import KINDS, Looks
+from vsalient.outputs.kinds import KINDS
+from vsalient.outputs.looks import Looks
 
 EPILOG = """\b
 Examples:
@@ -147,7 +148,7 @@ def command(
     check_times(start, end, rate)
     # What can be slow to import comes after the help and the cheapest checks.
     from vsalient.checkpoints import find_entry
-    from vsalient.cli.naming import keep_wanted, parse_kinds, plan_targets
+    from vsalient.cli.shared.naming import keep_wanted, parse_kinds, plan_targets
     from vsalient.cli.work import Worker, show_plan
     from vsalient.procedure import plan_procedure
     from vsalient.segment.masks import Masks
@@ -276,7 +277,7 @@ def _pair_maps(sources: list[Path], maps: Path) -> dict[Path, Path]:
     Raises:
         InputError: there are none, or several that would fit.
     """
-    from vsalient.cli.naming import stem_of
+    from vsalient.cli.shared.naming import stem_of
 
     if not maps.exists():
         raise InputError(f"{maps} does not exist; give --maps a folder of maps or a gray video.")

@@ -9,8 +9,8 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from vsalient.cli.many import failed, work_here
-from vsalient.cli.naming import Job, Target
 from vsalient.cli.shared.console import Console
+from vsalient.cli.shared.naming import Job, Target
 from vsalient.errors import InputError, VsalientError
 from vsalient.scale.agenda import Result, Task
 from vsalient.scale.claims import FOLDER, Claim, ClaimLost

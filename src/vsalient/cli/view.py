@@ -4,7 +4,8 @@ from pathlib import Path
 
 import click
 
-from vsalient.cli.common import GroupedCommand, check_engine_options, option, print_path
+from vsalient.cli.shared.options import GroupedCommand, check_engine_options, option
+from vsalient.cli.shared.outcome import print_path
 from vsalient.errors import OptionError
 
 
@@ -39,7 +40,7 @@ def command(
     The page is one file that needs no network: film and maps travel in it.
     """
     from vsalient.cli.looking import check_maps, check_page, record
-    from vsalient.cli.naming import stem_of
+    from vsalient.cli.shared.naming import stem_of
 
     check_engine_options(device, "auto", False)
     if not film.exists():

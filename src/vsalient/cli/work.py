@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsalient.cli.common import Outcome, expected_frames, input_records, print_path
 from vsalient.cli.many import Many
-from vsalient.cli.naming import Job, stem_of
+from vsalient.cli.shared.inputs import expected_frames
+from vsalient.cli.shared.naming import Job, stem_of
+from vsalient.cli.shared.outcome import Outcome, input_records, print_path
 from vsalient.cli.shared.plain import plain, valid
 from vsalient.figures import Report
-from vsalient.outputs.kinds import Looks
+from vsalient.outputs.looks import Looks
 from vsalient.procedure import Procedure
 from vsalient.types import Binarise, VideoInfo, halve
 from vsalient.version import __version__

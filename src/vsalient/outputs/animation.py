@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vsalient.files import StagedFile, writing
 from vsalient.media.container import ffmpeg_name
-from vsalient.outputs.sink import Opening, Output
+from vsalient.outputs.output import Opening, Output
 from vsalient.types import Result
 
 _UNIT = {".gif": Fraction(1, 100), ".webp": Fraction(1, 1000)}

@@ -12,7 +12,7 @@ import numpy as np
 from vsalient.errors import InputError, OptionError
 from vsalient.media import Source, open_source
 from vsalient.outputs.colors import parse_color
-from vsalient.outputs.kinds import Color
+from vsalient.outputs.looks import Color
 from vsalient.types import Frame, Pixels, Result
 
 

@@ -1,6 +1,6 @@
 """Colours by name."""
 
-from vsalient.outputs.kinds import Color
+from vsalient.outputs.looks import Color
 
 
 def parse_color(text: str) -> Color:

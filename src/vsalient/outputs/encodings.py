@@ -2,13 +2,14 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Literal
 
 from vsalient.errors import OptionError
 from vsalient.media.encoder import Encoding
 from vsalient.outputs.kinds import Kind
+from vsalient.outputs.looks import Choice
 
 Role = Literal["colour", "levels", "alpha"]
 """Pictures to look at, gray levels to compute with, or pictures with alpha."""
@@ -61,52 +62,38 @@ _PRESETS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """What the user chose of an encoding; None for the usual.
+def chosen(choice: Choice, role: Role, ending: str) -> Encoding:
+    """The encoding that somebody chose, for a role and a file ending.
 
-    Attributes:
-        codec: one of `CODECS`.
-        quality: the encoder's constant quality, 0 is best; 18 to 28 is usual.
-        preset: the encoder's own name of how hard it works.
+    Raises:
+        OptionError: the ending cannot hold the codec, or the encoder knows no such quality or preset.
     """
-
-    codec: str | None = None
-    quality: float | None = None
-    preset: str | None = None
-
-    def apply(self, role: Role, ending: str) -> Encoding:
-        """The encoding for a role and a file ending.
-
-        Raises:
-            OptionError: the ending cannot hold the codec, or the encoder knows no such quality or preset.
-        """
-        offered = _TABLE[role][ending]
-        codec = self.codec or next(iter(offered))
-        if codec not in offered:
-            raise OptionError(f"--codec {codec} does not go into {ending} here: choose {' or '.join(offered)}")
-        encoding = offered[codec]
-        options = dict(encoding.options)
-        if self.quality is not None:
-            name, most = _QUALITY.get(encoding.codec, ("", 0))
-            if not name:
-                raise OptionError(f"--quality is not for {codec}, which has none to choose: leave it out")
-            if not 0 <= self.quality <= most:
-                raise OptionError(f"--quality {self.quality:g} is outside 0 (best) to {most} of {codec}")
-            options.pop("qp", None)
-            options[name] = f"{self.quality:g}"
-        if self.preset is not None:
-            name, known = _PRESETS.get(encoding.codec, ("", ()))
-            if self.preset not in known:
-                allowed = f"choose {', '.join(known)}" if known else "leave it out"
-                raise OptionError(f"--preset '{self.preset}' is unknown to {codec}: {allowed}")
-            options[name] = self.preset
-        if encoding is _H265_ALPHA and not has_hevc_alpha():
-            raise OptionError(
-                "--codec h265 with alpha needs an x265 built with alpha layers, which this PyAV does not bring: "
-                "use ProRes (.mov) or VP9 (.webm)"
-            )
-        return replace(encoding, options=options)
+    offered = _TABLE[role][ending]
+    codec = choice.codec or next(iter(offered))
+    if codec not in offered:
+        raise OptionError(f"--codec {codec} does not go into {ending} here: choose {' or '.join(offered)}")
+    encoding = offered[codec]
+    options = dict(encoding.options)
+    if choice.quality is not None:
+        name, most = _QUALITY.get(encoding.codec, ("", 0))
+        if not name:
+            raise OptionError(f"--quality is not for {codec}, which has none to choose: leave it out")
+        if not 0 <= choice.quality <= most:
+            raise OptionError(f"--quality {choice.quality:g} is outside 0 (best) to {most} of {codec}")
+        options.pop("qp", None)
+        options[name] = f"{choice.quality:g}"
+    if choice.preset is not None:
+        name, known = _PRESETS.get(encoding.codec, ("", ()))
+        if choice.preset not in known:
+            allowed = f"choose {', '.join(known)}" if known else "leave it out"
+            raise OptionError(f"--preset '{choice.preset}' is unknown to {codec}: {allowed}")
+        options[name] = choice.preset
+    if encoding is _H265_ALPHA and not has_hevc_alpha():
+        raise OptionError(
+            "--codec h265 with alpha needs an x265 built with alpha layers, which this PyAV does not bring: "
+            "use ProRes (.mov) or VP9 (.webm)"
+        )
+    return replace(encoding, options=options)
 
 
 def encodings(role: Role, choice: Choice | None = None) -> Mapping[str, Encoding]:
@@ -115,7 +102,7 @@ def encodings(role: Role, choice: Choice | None = None) -> Mapping[str, Encoding
     if role == "levels" and choice.codec not in (None, "h264", "ffv1"):
         choice = Choice()
     return {
-        ending: choice.apply(role, ending)
+        ending: chosen(choice, role, ending)
         for ending, offered in _TABLE[role].items()
         if choice.codec is None or choice.codec in offered
     }
@@ -150,7 +137,7 @@ def ending_for(kind: Kind, choice: Choice, usual: str | None = None) -> str:
         known = dict.fromkeys(codec for offered in _TABLE[role].values() for codec in offered)
         raise OptionError(f"--codec {choice.codec} is not for {kind.what}: choose {' or '.join(known)}")
     ending = usual if usual in able else able[0]
-    choice.apply(role, ending)
+    chosen(choice, role, ending)
     return ending
 
 
@@ -162,7 +149,7 @@ def check_place(kind: Kind, choice: Choice, ending: str) -> None:
     """
     role = role_of(kind)
     if role is not None and ending in _TABLE[role] and (role != "levels" or choice.codec in (None, "h264", "ffv1")):
-        choice.apply(role, ending)
+        chosen(choice, role, ending)
 
 
 @functools.cache

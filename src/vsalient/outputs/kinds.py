@@ -9,47 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
 
 from vsalient.errors import OptionError
-
-if TYPE_CHECKING:
-    from vsalient.matte.options import MatteOptions
-    from vsalient.outputs.encodings import Choice
-    from vsalient.outputs.sink import Opening, Output
-
-Color = tuple[int, int, int]
-"""Red, green, blue, 0-255."""
-MaskStyle = Literal["gray", "palette"]
-GREEN: Color = (0, 177, 64)
-"""The usual chroma-key green."""
-TINT: Color = (255, 45, 85)
-"""The overlay's colour: rare in nature, so it reads on grass, water, skin and asphalt."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Looks:
-    """How outputs look; each kind reads what concerns it.
-
-    Attributes:
-        audio: carry the sound into videos that have it.
-        mask_style: how folders of masks are stored: 0 and 255 in gray, or DAVIS's palette with 0 and 1, or with the
-            numbers of the objects where there are any.
-        tint: colour of the overlay and of contours.
-        background: colour behind the foreground.
-        behind: a picture, film, colour or "blur:25" behind the foreground, as `parse_background` reads it; None for
-            the colour.
-        matte: how alpha is made in alpha, foreground, cutout, matte and fill; None for the usual.
-        encoding: codec, quality and preset that were chosen; None for the usual.
-    """
-
-    audio: bool = True
-    mask_style: MaskStyle = "gray"
-    tint: Color = TINT
-    background: Color = GREEN
-    behind: str | None = None
-    matte: "MatteOptions | None" = None
-    encoding: "Choice | None" = None
+from vsalient.outputs.output import Opening, Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +58,7 @@ class Kind:
                 f"use {' or '.join(self.endings)}."
             )
 
-    def opener(self) -> "Callable[[Opening], Output]":
+    def opener(self) -> Callable[[Opening], Output]:
         """Load what opens it."""
         module, _, function = self.opens.partition(":")
         opener: Callable[[Opening], Output] = getattr(importlib.import_module(module), function)

@@ -8,14 +8,14 @@ from numpy.typing import NDArray
 
 from vsalient.outputs.animation import AnimationOutput
 from vsalient.outputs.encodings import encodings
+from vsalient.outputs.output import Opening, Output
 from vsalient.outputs.pictures import PictureFolder
-from vsalient.outputs.sink import Opening, Output
 from vsalient.outputs.video import VideoOutput
 from vsalient.types import Pixels, Result
 
 if TYPE_CHECKING:
     from vsalient.matte import Matte
-    from vsalient.outputs.kinds import Looks
+    from vsalient.outputs.looks import Looks
 
 
 class Cut:

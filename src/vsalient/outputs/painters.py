@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vsalient.outputs.kinds import TINT, Color
+from vsalient.outputs.looks import TINT, Color
 from vsalient.types import Pixels, Result, SaliencyArray
 
 Painter = Callable[[Result], NDArray[np.uint8]]

@@ -5,9 +5,9 @@ from collections.abc import Callable
 import numpy as np
 
 from vsalient.files import StagedFolder
+from vsalient.outputs.output import Opening, Output
 from vsalient.outputs.painters import black_and_white, gray
 from vsalient.outputs.png import encode_png
-from vsalient.outputs.sink import Opening, Output
 from vsalient.types import Frame, Result
 
 # DAVIS's palette, that of PASCAL VOC: bits 0, 3, 6 of an index make red's top bits, 1, 4, 7 green's, 2, 5 blue's.

@@ -1,93 +1,19 @@
-"""What every output offers, and how outputs are checked and opened by the name of their kind: all of them, or none."""
+"""Outputs checked, opened and aborted by the name of their kind: all of them, or none."""
 
 import contextlib
 import logging
 import os
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from vsalient.errors import OptionError, OutputError
 from vsalient.files import refuse_existing
-from vsalient.outputs.kinds import Kind, Looks, find_kind
-from vsalient.types import Result, VideoInfo
+from vsalient.outputs.kinds import Kind, find_kind
+from vsalient.outputs.looks import Looks
+from vsalient.outputs.output import Opening, Output
+from vsalient.types import VideoInfo
 
 log = logging.getLogger(__name__)
-
-
-class Output(ABC):
-    """Something that results are written to, one by one, in order.
-
-    `finish` does what may still fail, `close` puts the finished thing in its place, `abort` leaves no trace. As a
-    context manager it closes when the block ends well and aborts when it does not.
-
-    Attributes:
-        path: the final name.
-    """
-
-    path: Path
-
-    @abstractmethod
-    def write(self, result: Result) -> None:
-        """Add one frame's result.
-
-        Raises:
-            OutputError: the place cannot be written to (full disk, no permission).
-        """
-
-    def finish(self) -> None:  # noqa: B027
-        """Write what was held back, so that only the name is missing; nothing, unless the format needs it.
-
-        Raises:
-            OutputError: the place cannot be written to.
-        """
-
-    @abstractmethod
-    def close(self) -> None:
-        """Finish and take the final name; calling it twice does no harm.
-
-        Raises:
-            OutputError: the place cannot be written to; nothing is left behind then.
-        """
-
-    @abstractmethod
-    def abort(self) -> None:
-        """Remove whatever was written; does nothing once closed."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if error is None:
-            self.close()
-        else:
-            self.abort()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """All that an output is opened with; each kind reads what it needs.
-
-    Attributes:
-        path: the final name of the file or folder; missing parents are made.
-        info: facts of the source.
-        source: the source's file, for its sound and pixel aspect; None for a frame folder.
-        span: seconds of the source that become time zero of the output, and at which it ends, where it was cut.
-        overwrite: replace what exists.
-        looks: how it looks.
-    """
-
-    path: Path
-    info: VideoInfo
-    source: Path | None = None
-    span: tuple[float | None, float | None] = (None, None)
-    overwrite: bool = False
-    looks: Looks = field(default_factory=Looks)
 
 
 def check_output(

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from vsalient.files import StagedFile, writing
-from vsalient.outputs.sink import Opening, Output
+from vsalient.outputs.output import Opening, Output
 from vsalient.segment import rle
 from vsalient.segment.measure import Measure, measure, measure_instances
 from vsalient.types import MaskArray, Result

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 
 from vsalient.media.encoder import Encoding, VideoEncoder
 from vsalient.outputs.encodings import encodings
+from vsalient.outputs.output import Opening, Output
 from vsalient.outputs.painters import Heat, Painter, Tint, black_and_white, gray
-from vsalient.outputs.sink import Opening, Output
 from vsalient.types import Result
 
 

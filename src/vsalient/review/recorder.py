@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vsalient.files import StagedFile
 from vsalient.media.encoder import Encoding, VideoEncoder
-from vsalient.outputs.sink import Opening, Output
+from vsalient.outputs.output import Opening, Output
 from vsalient.review.doubt import Doubt, to_review
 from vsalient.review.page import write_page
 from vsalient.types import Frame, Result, SaliencyArray, VideoInfo

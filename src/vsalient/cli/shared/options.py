@@ -1,28 +1,19 @@
-"""What `predict` and `segment` share: grouped options, inputs, and the loop over a batch."""
+"""Options that verbs share, in groups with a heading each, and the checks of their values."""
 
-import contextlib
 import importlib.util
-import logging
 import math
-import os
 import sys
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from vsalient.cli.shared import complete
-from vsalient.cli.shared.plain import plain, valid
-from vsalient.errors import InputError, OptionError, VsalientError
-from vsalient.outputs.kinds import KINDS, Color
-from vsalient.types import VideoInfo
+from vsalient.errors import OptionError
+from vsalient.outputs.kinds import KINDS
+from vsalient.outputs.looks import Color
 from vsalient.vocabulary import CUTS, DEFAULT_MODEL, DEVICE_FORMS, DTYPE_NAMES, ENGINES, PROTOCOLS, is_device_name
-
-if TYPE_CHECKING:
-    from vsalient.api import Model
-    from vsalient.cli.shared.console import Console
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 DEVICE_HELP = "auto takes CUDA, else Apple's MPS, else the CPU. A device that is not there is an error."
@@ -262,170 +253,3 @@ def check_color(text: str) -> Color:
 def alpha_ending(form: str) -> str:
     """The file ending that --alpha-format stands for."""
     return ".mov" if form == "prores" else f".{form}"
-
-
-class ModelLoadError(VsalientError):
-    """The model cannot be loaded, whatever the input."""
-
-
-@dataclass
-class Outcome:
-    """What became of one input.
-
-    Attributes:
-        source: the video or frame folder, as given.
-        written: kind of output -> path.
-        summary: figures for the JSON summary.
-        skipped: everything existed already.
-        partial: the source was cut short; the outputs hold the frames that there are, and `error` says so.
-        error: what is wrong, in one line; None when nothing is.
-    """
-
-    source: str
-    written: dict[str, Path] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
-    skipped: bool = False
-    partial: bool = False
-    error: str | None = None
-
-    @property
-    def state(self) -> str:
-        """One word: done, skipped, partial or failed."""
-        if self.partial:
-            return "partial"
-        return "failed" if self.error is not None else "skipped" if self.skipped else "done"
-
-
-def find_inputs(inputs: Sequence[str], *, keep_going: bool, quiet: bool = False) -> tuple[list[Path], list[Outcome]]:
-    """Expand globs and folders; `-` stands for paths on stdin, one a line.
-
-    Returns:
-        The videos and frame folders, without repeats, and with `keep_going` the inputs that failed.
-
-    Raises:
-        InputError: an input is missing or holds no frames, and `keep_going` is off; or there is none at all.
-    """
-    from vsalient.media import find_sources
-
-    if quiet:
-        logging.getLogger("vsalient").setLevel(logging.ERROR)
-    found: dict[Path, None] = {}
-    failed: list[Outcome] = []
-    for text in _with_stdin(inputs):
-        try:
-            if not text.strip():  # an unset variable of the shell; a path of no length would be the current folder
-                raise InputError("an input has an empty name: give a video or a folder")
-            found |= dict.fromkeys(find_sources([text]))
-        except InputError as error:
-            if not keep_going:
-                raise
-            failed.append(Outcome(text, error=str(error)))
-    if not found and not failed:
-        raise InputError("there are no inputs: the list on stdin is empty")
-    return list(found), failed
-
-
-def _with_stdin(inputs: Sequence[str]) -> Iterable[str]:
-    for text in inputs:
-        if text == "-":
-            yield from (line.strip() for line in sys.stdin or () if line.strip())
-        else:
-            yield text
-
-
-def print_path(path: Path) -> None:
-    """Print a path on stdout; when its reader has gone (`| head -1`), the work goes on all the same."""
-    text = str(path)
-    try:
-        click.echo(plain(text) if sys.stdout.isatty() else text)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def expected_frames(info: VideoInfo, start: float | None, end: float | None) -> int | None:
-    """About how many frames will come, for a progress bar; None when the source does not say."""
-    if start is None and end is None and info.frames_estimate:
-        return info.frames_estimate
-    if info.duration is None or info.rate is None:
-        return None
-    seconds = min(info.duration, info.duration if end is None else end) - (start or 0.0)
-    return max(1, round(seconds * info.rate))
-
-
-def share_heaps() -> None:
-    """Let all threads share two heaps where the C library is glibc.
-
-    Frames are allocated in one thread and freed in another; with a heap for each thread, as glibc has by default, the
-    holes that this leaves made the peak of a long 720p video 7 % higher than a short one's.
-    """
-    if sys.platform == "linux":
-        import ctypes
-
-        arena_max = -8  # M_ARENA_MAX of malloc.h
-        with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
-            ctypes.CDLL(None).mallopt(arena_max, 2)
-
-
-def load_with_progress(
-    console: "Console",
-    model: str,
-    weights: Path | None,
-    device: str,
-    dtype: Any,
-    *,
-    engine: Any = "auto",
-    exact: bool,
-    flip: bool,
-    offline: bool,
-    threads: int | None = None,
-) -> "Model":
-    """Load a model, showing the transfer of its weights when they must be fetched.
-
-    Raises:
-        ModelLoadError: with the text of what `vsalient.api.load_model` raises.
-    """
-    share_heaps()
-    if threads is not None:
-        # OpenMP reads it when PyTorch is loaded: set later, its pool is there already with all cores.
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        import torch
-
-        torch.set_num_threads(threads)
-    from vsalient.api import load_model
-    from vsalient.cli.shared.transfer import TransferProgress
-
-    try:
-        with TransferProgress(quiet=console.quiet) as progress:
-            loaded = load_model(
-                model,
-                weights=weights,
-                device=device,
-                dtype=dtype,
-                engine=engine,
-                exact=exact,
-                flip=flip,
-                offline=offline,
-                progress=progress,
-            )
-    except VsalientError as error:
-        raise ModelLoadError(str(error)) from error
-    if loaded.device == "cpu":
-        # The network takes every core already; OpenCV's threads (optical flow) would only get into its way.
-        import cv2
-
-        cv2.setNumThreads(1)
-    return loaded
-
-
-def input_records(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
-    """What became of each input, for a JSON summary."""
-    return [
-        {
-            "input": valid(outcome.source),
-            "state": outcome.state,
-            "outputs": {kind: valid(str(path)) for kind, path in outcome.written.items()},
-            **outcome.summary,
-            "error": None if outcome.error is None else valid(outcome.error),
-        }
-        for outcome in outcomes
-    ]
