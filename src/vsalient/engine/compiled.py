@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from vsalient import __version__
 from vsalient.checkpoints.cache import cache_root, temporary_beside
 from vsalient.engine.parts import Part
 from vsalient.errors import MissingDependencyError
+from vsalient.version import __version__
 
 logger = logging.getLogger(__name__)
 
