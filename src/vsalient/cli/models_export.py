@@ -10,7 +10,7 @@ import click
 
 from vsalient import checkpoints
 from vsalient.checkpoints import WeightsEntry
-from vsalient.cli.transfer import TransferProgress
+from vsalient.cli.shared.transfer import TransferProgress
 from vsalient.clips import check_clips
 from vsalient.errors import InputError, OptionError
 from vsalient.files import StagedFolder

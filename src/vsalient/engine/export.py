@@ -18,7 +18,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vsalient import __version__
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.engine import compiled, failures
 from vsalient.engine.parts import Part, parts
@@ -28,6 +27,7 @@ from vsalient.engine.runner import Features
 from vsalient.errors import CheckpointError, DeviceError, MissingDependencyError
 from vsalient.models.network import Network
 from vsalient.transforms import Geometry
+from vsalient.version import __version__
 
 Format = Literal["onnx", "openvino", "torch-export"]
 FORMATS: tuple[Format, ...] = get_args(Format)
