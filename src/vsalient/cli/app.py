@@ -14,6 +14,7 @@ VERBS = {
     "segment": ("vsalient.cli.segment", "Turn videos or saliency maps into object masks."),
     "view": ("vsalient.cli.view", "Make one HTML file to go through a film and its maps."),
     "compare": ("vsalient.cli.compare", "The same for two models, or two sets of maps."),
+    "reframe": ("vsalient.cli.reframe", "Cut a film to another shape, the window following the object."),
     "evaluate": ("vsalient.cli.evaluate", "Score predictions against ground truth."),
     "models": ("vsalient.cli.models", "List, inspect, fetch, verify, import, add and publish weights."),
     "train": ("vsalient.cli.train", "Train a network from a recipe."),

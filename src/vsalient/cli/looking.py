@@ -82,6 +82,21 @@ def maps_of(text: str, film: Path, stack: ExitStack, console: "Console", *, devi
     return maps
 
 
+def with_scenes(maps: Maps) -> Maps:
+    """The same, every frame with the number of its scene between hard cuts."""
+    from vsalient.cuts import mark_scenes
+
+    held: dict[int, SaliencyArray] = {}
+
+    def frames() -> Iterator[Frame]:
+        for frame, saliency in maps:
+            held[frame.index] = saliency
+            yield frame
+
+    for frame in mark_scenes(frames()):
+        yield frame, held.pop(frame.index)
+
+
 def record(
     page: Path, film: Path, texts: Sequence[str], console: "Console", *, device: str, dtype: str, overwrite: bool
 ) -> int:

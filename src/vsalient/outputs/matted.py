@@ -29,9 +29,13 @@ class Cut:
         from vsalient.matte import Matter
 
         self._matter = Matter(looks.matte)
+        self._scene = 0
 
     def __call__(self, result: Result) -> "Matte":
         """Cut out one frame."""
+        if result.frame.scene != self._scene:
+            self._scene = result.frame.scene
+            self._matter.reset()
         return self._matter(result.frame.pixels, result.cover)
 
     def rgba(self, result: Result) -> NDArray[np.uint8]:
