@@ -80,7 +80,7 @@ def command(
         info = source.info
     window = Window.of(info, shape)
     from vsalient.cli.common import expected_frames
-    from vsalient.cli.progress import Narrator
+    from  import Narrator
     from vsalient.media.encoder import VideoEncoder
     from vsalient.outputs.encodings import encodings
     from vsalient.reframe.boxes import Boxes
