@@ -80,32 +80,32 @@ def command(
         info = source.info
     window = Window.of(info, shape)
     from vsalient.cli.common import expected_frames
-    from  import Narrator
+    from vsalient.cli.shared.console import Console
     from vsalient.media.encoder import VideoEncoder
     from vsalient.outputs.encodings import encodings
     from vsalient.reframe.boxes import Boxes
     from vsalient.reframe.crop import cut_window, window_path
 
-    narrator = Narrator(quiet=quiet, verbose=False)
+    console = Console(quiet=quiet, verbose=False)
     boxes = Boxes()
     expected = expected_frames(info, None, None)
     with ExitStack() as stack:
-        feed = maps_of(maps or model, film, stack, narrator, device=device, dtype="auto")
-        with narrator.frames(f"{film.name}: looking", expected) as bar:
+        feed = maps_of(maps or model, film, stack, console, device=device, dtype="auto")
+        with console.frames(f"{film.name}: looking", expected) as bar:
             for frame, saliency in with_scenes(feed):
                 boxes.push(saliency, frame.scene)
                 bar.advance(len(boxes.found))
     if not boxes.found:
         raise InputError(f"{film} has no frames")
     if max(boxes.sure) == 0:
-        narrator.say(f"{film}: no object was found; the window stays in the middle")
+        console.say(f"{film}: no object was found; the window stays in the middle")
     places = window_path(boxes, info, window)
     cropped = dataclasses.replace(info, width=window.width, height=window.height)
     encoder = VideoEncoder(
         place, cropped, encodings("colour")[place.suffix.lower()], source=film, audio=not no_audio, overwrite=overwrite
     )
     try:
-        with open_source(film) as source, narrator.frames(f"{film.name}: cutting", expected) as bar:
+        with open_source(film) as source, console.frames(f"{film.name}: cutting", expected) as bar:
             for frame, (left, top) in zip(source, places, strict=False):
                 encoder.write(cut_window(frame.pixels, window, left, top), frame.pts, frame.time_base, frame.duration)
                 bar.advance(frame.index + 1)
