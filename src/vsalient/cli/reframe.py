@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from vsalient.cli.common import GroupedCommand, check_engine_options, option, print_path
+from vsalient.cli.shared.options import GroupedCommand, check_engine_options, option
+from vsalient.cli.shared.outcome import print_path
 from vsalient.errors import InputError, OptionError
 
 EPILOG = """\b
@@ -63,7 +64,7 @@ def command(
     object stays inside, and begins anew at every cut.
     """
     from vsalient.cli.looking import check_maps, maps_of, with_scenes
-    from vsalient.cli.naming import stem_of
+    from vsalient.cli.shared.naming import stem_of
     from vsalient.outputs import check_output
     from vsalient.reframe.crop import Window, parse_aspect
 
@@ -79,8 +80,8 @@ def command(
     with open_source(film) as source:
         info = source.info
     window = Window.of(info, shape)
-    from vsalient.cli.common import expected_frames
     from vsalient.cli.shared.console import Console
+    from vsalient.cli.shared.inputs import expected_frames
     from vsalient.media.encoder import VideoEncoder
     from vsalient.outputs.encodings import encodings
     from vsalient.reframe.boxes import Boxes
