@@ -80,7 +80,7 @@ def test_curves_carry_their_points(evaluation):
     text = render(evaluation)
     hovers = [json.loads(html.unescape(data)) for data in re.findall(r'data-hover="([^"]*)"', text)]
     curves = [hover for hover in hovers if len(hover[0]["points"]) > 100]
-    assert len(curves) == 4  # precision-recall, F twice, E
+    assert len(curves) == 5  # precision-recall, ROC, F twice, E
     assert [line["label"] for line in curves[0]] == ["good", "bad"]
     sparks = [hover for hover in hovers if len(hover[0]["points"]) in (6, 9)]
     assert len(sparks) == 2  # J over time, a chart for each sequence

@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,6 +17,7 @@ from vsalient.files import write_whole
 from vsalient.metrics.catalogue import CATALOGUE, GROUPS, select
 
 if TYPE_CHECKING:
+    from vsalient.evaluation.compare import Spread
     from vsalient.evaluation.dataset import Evaluation
 
 STDOUT = "-"
@@ -79,6 +80,8 @@ _rule_options = options(
            help="A prediction of another size: stop, or resize it to the ground truth (bilinear)."),
     option("Rules", "--values", type=click.Choice(["auto", "gray", "labels"]), default="auto", show_default=True,
            help="What pixels mean: 0..255, or labels with 0 as background. auto takes palettes for labels."),
+    option("Rules", "--block", type=click.IntRange(1), default=4, show_default=True, metavar="FRAMES",
+           help="Frames of a voxel of Fadp_voxel."),
     option("Rules", "--void", type=click.IntRange(0, 255), metavar="VALUE",
            help="A ground-truth value that marks pixels to leave out, besides 255 in palette masks."),
 )  # fmt: skip
@@ -90,8 +93,22 @@ _model_options = options(
            help="Load this file instead of the model's own weights."),
     option("Model", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps",
            help="Where the network runs."),
+    option("Model", "--dtype", default="auto", show_default=True,
+           type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="As for predict."),
+    option("Model", "--exact", is_flag=True, help="Plain float32, nothing folded or reordered."),
+    option("Model", "--flip", is_flag=True, help="The mean with the mirror image's maps."),
+    option("Model", "--offline", is_flag=True, help="Never ask the network for weights."),
     option("Model", "--model-protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True,
            help="paper is the procedure of the model's authors."),
+    option("Model", "--clip-length", type=int, metavar="FRAMES", help="Frames fed to the network together."),
+    option("Model", "--overlap", type=int, metavar="FRAMES",
+           help="Frames that neighbouring clips share; one less than the clip length is the dense variant."),
+    option("Model", "--tail", type=click.Choice(["shift", "repeat-first", "repeat-last"]),
+           help="What happens where frames run out."),
+    option("Model", "--resolution", metavar="SIZE",
+           help="The network's input: native, short:480, exact:112x112 or area:256x448 (height x width)."),
+    option("Model", "--cuts", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
+           help="Whether each scene between hard cuts is taken by itself."),
     option("Model", "--keep-maps", type=click.Path(path_type=Path), metavar="DIR",
            help="Keep the network's maps there, as DIR/sequence/00000.png."),
 )  # fmt: skip
@@ -101,6 +118,14 @@ _output_options = options(
            help="Everything as JSON, each frame's numbers too; on stdout instead of the tables without a file."),
     option("Output", "--csv", "csv_path", metavar="[FILE.csv]",
            help="A row for the data set and each sequence; on stdout instead of the tables without a file."),
+    option("Output", "--table", type=click.Path(path_type=Path), metavar="FILE.md|FILE.tex",
+           help="The data set's numbers as a Markdown or LaTeX table, a row for each set of predictions."),
+    option("Output", "--column", "columns", multiple=True, metavar="NAME=VALUE[,VALUE...]",
+           help="A further column of the tables, such as 'fps=12.1,0.4' or 'params (M)=1.9,28.7': a value for each "
+                "set of predictions in their order."),
+    option("Output", "--intervals", is_flag=True,
+           help="95 % bootstrap intervals over sequences, and for several predictions a paired test against the "
+                "first."),
     option("Output", "--report", type=click.Path(path_type=Path), metavar="FILE.html",
            help="One self-contained page with curves, bars, J over time, best and worst frames."),
     option("Running", "-j", "--jobs", type=click.IntRange(1), metavar="N",
@@ -132,14 +157,27 @@ def command(
     extra: Any,
     size_mismatch: Any,
     values: Any,
+    block: int,
     void: int | None,
     model: str | None,
     weights: Path | None,
     device: str,
+    dtype: str,
+    exact: bool,
+    flip: bool,
+    offline: bool,
     model_protocol: Any,
+    clip_length: int | None,
+    overlap: int | None,
+    tail: Any,
+    resolution: str | None,
+    cuts: Any,
     keep_maps: Path | None,
     json_path: str | None,
     csv_path: str | None,
+    table: Path | None,
+    columns: tuple[str, ...],
+    intervals: bool,
     report: Path | None,
     jobs: int | None,
     quiet: bool,
@@ -149,7 +187,10 @@ def command(
     Both are folder trees (sequence/00000.png), flat folders of pictures, or gray videos. Several predictions before
     the ground truth are compared. Every number is explained in docs/evaluate.md.
     """
-    _check(paths, model, frames, weights, keep_maps, json_path, csv_path, report)
+    _check(paths, model, frames, [json_path, csv_path, report, table])
+    if table is not None and table.suffix.lower() not in (".md", ".tex"):
+        raise OptionError(f"--table {table}: the ending says what it is; give a .md or a .tex file")
+    further = _columns(columns, len(paths) - 1 + (model is not None))
     names = [name.strip() for entry in metrics for name in entry.split(",") if name.strip()] or ["default"]
     select(names, fixation=fixations is not None)
     truth, given = Path(paths[-1]), [Path(path) for path in paths[:-1]]
@@ -161,11 +202,13 @@ def command(
     with board, _maps_folder(keep_maps) as folder:
         if model is not None:
             assert frames is not None
-            from vsalient.evaluation.predict import predict_sequences
+            from vsalient.evaluation.predict import ClipSettings, predict_sequences
 
             predicted = predict_sequences(
                 model, frames, truth, folder, dataset=dataset, split=split, weights=weights, device=device,
-                protocol=model_protocol, progress=board.predicted, say=board.say,
+                dtype=dtype, exact=exact, flip=flip, offline=offline, protocol=model_protocol,
+                clips=ClipSettings(clip_length, overlap, tail, resolution, cuts),
+                progress=board.predicted, say=board.say,
             )  # fmt: skip
             given.append(predicted)
         evaluation = evaluate(
@@ -182,43 +225,76 @@ def command(
             void_value=void,
             frames=frames,
             fixations=fixations,
+            block=block,
+            maps=given[len(paths) - 1 :],
             jobs=jobs,
             progress=board.scored,
         )
         board.done()
         if report is not None:
             _write_report(evaluation, report, frames)
-    _write(evaluation, json_path, csv_path)
+    spread = _spread(evaluation) if intervals else None
+    _write(evaluation, json_path, csv_path, spread)
+    if table is not None:
+        _write_table(evaluation, table, further)
     if STDOUT not in (json_path, csv_path):
-        board.tables(evaluation)
+        board.tables(evaluation, further, spread)
     if report is not None:
         board.say(f"Report: {report}")
 
 
+_MODEL_ONLY = (
+    *("weights", "device", "dtype", "exact", "flip", "offline", "model_protocol", "clip_length", "overlap", "tail"),
+    *("resolution", "cuts", "keep_maps"),
+)
+"""Parameters that say nothing without --model."""
+
+
 def _check(
-    paths: tuple[str, ...],
-    model: str | None,
-    frames: Path | None,
-    weights: Path | None,
-    keep_maps: Path | None,
-    json_path: str | None,
-    csv_path: str | None,
-    report: Path | None,
+    paths: tuple[str, ...], model: str | None, frames: Path | None, written: "Sequence[str | Path | None]"
 ) -> None:
     """Refuse what cannot work before anything is read."""
     if model is None:
         if len(paths) < 2:
             raise OptionError("give predictions and ground truth, or --model and --frames with the ground truth alone")
-        for name, value in (("--weights", weights), ("--keep-maps", keep_maps)):
-            if value is not None:
-                raise OptionError(f"{name} belongs to --model; name a model, or leave it out")
+        context = click.get_current_context()
+        for name in _MODEL_ONLY:
+            source = context.get_parameter_source(name)
+            if source is not None and source.name == "COMMANDLINE":
+                raise OptionError(f"--{name.replace('_', '-')} belongs to --model; name a model, or leave it out")
     elif frames is None:
         raise OptionError("--model needs the video frames; give their folder with --frames")
-    if json_path == csv_path == STDOUT:
+    if list(written).count(STDOUT) > 1:
         raise OptionError("--json and --csv cannot both go to stdout; give one of them a file")
-    for path in (json_path, csv_path, report):
+    for path in written:
         if path is not None and path != STDOUT and not Path(path).absolute().parent.is_dir():
             raise OutputError(f"{path} cannot be written: its folder does not exist; make it first")
+
+
+def _columns(texts: tuple[str, ...], count: int) -> dict[str, list[str]]:
+    """Read `NAME=VALUE,VALUE`, one value for each set of predictions."""
+    columns = {}
+    for text in texts:
+        name, sign, values = text.partition("=")
+        cells = [value.strip() for value in values.split(",")]
+        if not sign or not name.strip() or len(cells) != count:
+            raise OptionError(f"--column {text}: write NAME=VALUE with {count} value{'s' if count != 1 else ''}")
+        columns[name.strip()] = cells
+    return columns
+
+
+def _spread(evaluation: "Evaluation") -> "Spread":
+    from vsalient.evaluation.compare import compare, intervals
+
+    sets = [result.sequences for result in evaluation.predictions]
+    return [(intervals(one), compare(sets[0], one) if at else {}) for at, one in enumerate(sets)]
+
+
+def _write_table(evaluation: "Evaluation", path: Path, columns: dict[str, list[str]]) -> None:
+    from vsalient.evaluation.text import as_latex, as_markdown
+
+    form = as_markdown if path.suffix.lower() == ".md" else as_latex
+    write_whole(path, form(evaluation, columns))
 
 
 @contextmanager
@@ -237,11 +313,13 @@ def _write_report(evaluation: "Evaluation", path: Path, frames: Path | None) -> 
     write_report(evaluation, path, frames=None if frames is None else find_frames(frames))
 
 
-def _write(evaluation: "Evaluation", json_path: str | None, csv_path: str | None) -> None:
+def _write(
+    evaluation: "Evaluation", json_path: str | None, csv_path: str | None, spread: "Spread | None" = None
+) -> None:
     from vsalient.evaluation.output import as_csv, as_json
 
     if json_path is not None:
-        _put(json.dumps(as_json(evaluation), indent=1, ensure_ascii=False) + "\n", json_path)
+        _put(json.dumps(as_json(evaluation, spread), indent=1, ensure_ascii=False) + "\n", json_path)
     if csv_path is not None:
         _put(as_csv(evaluation), csv_path)
 

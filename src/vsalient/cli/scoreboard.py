@@ -1,7 +1,7 @@
 """Tables of scores on stdout, progress on stderr."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from vsalient.evaluation.compare import Spread
 from vsalient.evaluation.dataset import Evaluation, PredictionResult
 from vsalient.evaluation.output import notes_of, number_text
 from vsalient.metrics.catalogue import BLOCKS, LOWER_IS_BETTER
@@ -56,8 +57,10 @@ class Scoreboard:
             self._bars = None
             self._tasks = {}
 
-    def tables(self, evaluation: Evaluation) -> None:
-        """Print the scores."""
+    def tables(
+        self, evaluation: Evaluation, columns: Mapping[str, Sequence[str]] | None = None, spread: Spread | None = None
+    ) -> None:
+        """Print the scores, with further columns and how sure the numbers are where these are given."""
         results = evaluation.predictions
         truth = evaluation.truth
         dropped = ", first and last frame of each sequence left out" if truth.protocol == "davis16" else ""
@@ -71,6 +74,13 @@ class Scoreboard:
                 self._out.print(_one(title, part, results[0]) if len(results) == 1 else _many(title, part, results))
         if len(results) > 1:
             self._out.print(_side_by_side(results))
+        if columns:
+            table = _table("Given", "predictions", list(columns))
+            for at, result in enumerate(results):
+                table.add_row(_plain(result.name), *(_plain(values[at]) for values in columns.values()))
+            self._out.print(table)
+        if spread is not None:
+            self._out.print(_spread(results, spread))
         for result in results:
             for note in notes_of(result, evaluation):
                 self._out.print(f"{f'{result.name}: ' if len(results) > 1 else ''}{note}", markup=False)
@@ -148,6 +158,24 @@ def _side_by_side(results: Sequence[PredictionResult]) -> Table:
     for name in dict.fromkeys(name for entries in tables for name in entries):
         numbers = (number_text(entries.get(name, {}).get(shown, math.nan)) for entries in tables)
         table.add_row(_plain(name) or "(only one)", *numbers)
+    return table
+
+
+def _spread(results: Sequence[PredictionResult], spread: Spread) -> Table:
+    """Each number with its interval, and its difference to the first set of predictions with p."""
+    table = Table(title="95 % intervals over sequences; difference to the first, p", title_justify="left")
+    table.add_column("number")
+    for result in results:
+        table.add_column(_plain(result.name), justify="right")
+    for name in results[0].dataset.results:
+        cells = []
+        for result, (found, differences) in zip(results, spread, strict=True):
+            value = number_text(result.dataset.results[name])
+            cell = f"{value} [{number_text(found[name].low)}, {number_text(found[name].high)}]"
+            if name in differences:
+                cell += f"\n{differences[name].mean:+.4f}, p {differences[name].p:.3g}"
+            cells.append(_plain(cell))
+        table.add_row(name, *cells)
     return table
 
 

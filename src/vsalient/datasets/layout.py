@@ -115,8 +115,9 @@ def select_sequences(tree: Tree, names: Sequence[str] | None, root: Path) -> Tre
 def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
     """Return the prediction of a sequence.
 
-    It has the same name, or the same last folder, or that with an ending like `_saliency` or `_maps`, or it is the
-    only one on both sides.
+    It has the same name, or the same last folder, or that with an ending like `_saliency` or `_maps`, or with the
+    ending that most predictions have (`bear_3dc-lite`, `bus_3dc-lite`, as a template writes), or it is the only one on
+    both sides.
 
     Raises:
         DataError: several would fit, as where maps and masks of a sequence lie side by side.
@@ -125,9 +126,11 @@ def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
         return predictions[name]
     last = name.rsplit("/", 1)[-1]
     ends = {key: key.rsplit("/", 1)[-1] for key in predictions}
+    template = _common_ending([key.rsplit("/", 1)[-1] for key in truth], list(ends.values()))
     for matches in (
         [k for k, end in ends.items() if end == last],
         [k for k, end in ends.items() if bare(end) == last],
+        [k for k, end in ends.items() if template and end == last + template],
     ):
         if len(matches) > 1:
             raise DataError(f"{few(matches)} could all belong to sequence {last}; keep one of them in the folder given")
@@ -136,6 +139,21 @@ def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
     if len(truth) == len(predictions) == 1 and ("" in truth or "" in predictions):
         return next(iter(predictions.values()))
     return None
+
+
+def _common_ending(truth: Sequence[str], predictions: Sequence[str]) -> str:
+    """What a template put behind the sequences' names, "" where no one ending stands out."""
+    counts: dict[str, int] = {}
+    known = set(truth)
+    for name in predictions:
+        # `bmx_a` is sequence bmx with `_a`, unless it is a sequence itself.
+        cuts = [at for at, letter in enumerate(name) if letter in "_-." and name[:at] in known]
+        if name not in known and cuts:
+            counts[name[cuts[-1] :]] = counts.get(name[cuts[-1] :], 0) + 1
+    ranked = sorted(counts.items(), key=lambda item: -item[1])
+    if not ranked or (len(ranked) > 1 and ranked[1][1] == ranked[0][1]):
+        return ""
+    return ranked[0][0]
 
 
 def _walk(folder: Path, root: Path, tree: Tree, *, truth: bool, seen: set[Path]) -> None:

@@ -77,6 +77,8 @@ def evaluate(
     void_value: int | None = None,
     frames: str | Path | None = None,
     fixations: str | Path | None = None,
+    block: int = 4,
+    maps: Iterable[str | Path] = (),
     jobs: int | None = 1,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Evaluation:
@@ -85,7 +87,7 @@ def evaluate(
     Args:
         predictions: folder trees, flat folders, folders of gray videos, or single gray videos.
         ground_truth: the same, or a data set's own root folder.
-        dataset: a preset: davis16, fbms, segtrackv2, visal, custom.
+        dataset: a preset, see `vsalient.datasets.presets.PRESETS`.
         protocol: which frames count; None takes the preset's.
         split: a split's name, a file, or names joined by commas; None takes the preset's.
         metrics: names of `vsalient.metrics.CATALOGUE`, groups, "default" or "all".
@@ -97,6 +99,8 @@ def evaluate(
         void_value: ground-truth value that marks pixels to leave out.
         frames: the video frames, for predicted videos against sparse ground truth.
         fixations: fixation points; the ground truth then holds fixation density maps.
+        block: frames of a voxel of Fadp_voxel.
+        maps: those of the predictions that are known to be saliency maps, however dim (a network's own).
         jobs: processes, None for as many as the machine and the work allow. More than 1 needs the caller's script to
             guard its main code by `__name__`.
         progress: called with a sequence's name, how many are done, and of how many.
@@ -107,7 +111,9 @@ def evaluate(
     if not predictions:
         raise OptionError("no predictions given; name one or more folders or videos before the ground truth")
     truth = plan_truth(Path(ground_truth), preset_of(dataset), split, protocol)
-    options = Options(select(metrics, fixation=fixations is not None), missing, size_mismatch, values, void_value)
+    chosen = select(metrics, fixation=fixations is not None)
+    options = Options(chosen, missing, size_mismatch, values, void_value, block=block)
+    known = {Path(path) for path in maps}
     frame_tree = None if frames is None else find_frames(Path(frames))
     points = None if fixations is None else find_tree(Path(fixations), "fixation points")
     if points is not None and not all(isinstance(stored, Folder) for stored in truth.tree.values()):
@@ -120,9 +126,11 @@ def evaluate(
     results = []
     with tempfile.TemporaryDirectory(prefix="vsalient-") as folder:
         for path, name, (plans, strange) in zip(paths, _names(paths), planned, strict=True):
-            chosen = replace(options, negatives=_shuffle(plans, options, Path(folder)))
-            outcomes = score_sequences(plans, chosen, jobs=jobs or _jobs_for(plans), progress=progress)
-            results.append(_summarise(path, name, plans, strange, outcomes, options))
+            how = replace(options, negatives=_shuffle(plans, options, Path(folder)))
+            outcomes = score_sequences(plans, how, jobs=jobs or _jobs_for(plans), progress=progress)
+            if options.values == "auto" and path not in known:
+                _refuse_labels(path, outcomes)
+            results.append(_summarise(path, name, plans, strange, outcomes))
     return Evaluation(truth, options, tuple(results))
 
 
@@ -152,13 +160,10 @@ def _summarise(
     plans: tuple[SequencePlan, ...],
     strange: int,
     outcomes: Sequence[Outcome],
-    options: Options,
 ) -> PredictionResult:
     kept = [outcome.scores for outcome in outcomes if outcome.scores.frames]
     if not kept:
         raise DataError(f"predictions {path} have no frame left to score; every one was missing and skipped")
-    if options.values == "auto":
-        _refuse_labels(path, outcomes)
     return PredictionResult(
         name=name,
         path=path,

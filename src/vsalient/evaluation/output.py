@@ -7,16 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from vsalient.evaluation.compare import Difference, Interval, Spread
 from vsalient.evaluation.dataset import Evaluation, PredictionResult
 from vsalient.metrics import SequenceScores
 from vsalient.version import __version__
 
 
-def as_json(evaluation: Evaluation) -> dict[str, Any]:
+def as_json(evaluation: Evaluation, spread: Spread | None = None) -> dict[str, Any]:
     """Return everything as plain data, undefined numbers as None.
 
     `predictions[i].dataset` and `.sequences[j].results` hold the numbers by name, `.curves` the 256 values over the
-    thresholds 0..255, `.sequences[j].per_frame` the numbers of each frame.
+    thresholds 0..255, `.sequences[j].per_frame` the numbers of each frame. With a spread, `.intervals` are 95 %
+    bootstrap intervals over sequences and `.against_first` the paired tests against the first set of predictions.
     """
     truth, options = evaluation.truth, evaluation.options
     return {
@@ -27,7 +29,10 @@ def as_json(evaluation: Evaluation) -> dict[str, Any]:
         "metrics": list(options.metrics),
         "missing": options.missing,
         "size_mismatch": options.size_mismatch,
-        "predictions": [_prediction(result) for result in evaluation.predictions],
+        "predictions": [
+            _prediction(result) | (_spread(spread[at]) if spread else {})
+            for at, result in enumerate(evaluation.predictions)
+        ],
     }
 
 
@@ -90,6 +95,17 @@ def _prediction(result: PredictionResult) -> dict[str, Any]:
         "dataset": {name: _number(value) for name, value in result.dataset.results.items()},
         "curves": {name: _numbers(curve) for name, curve in result.dataset.curves.items()},
         "sequences": [_sequence(sequence) for sequence in result.sequences],
+    }
+
+
+def _spread(spread: tuple[dict[str, Interval], dict[str, Difference]]) -> dict[str, Any]:
+    found, differences = spread
+    return {
+        "intervals": {name: [_number(x.low), _number(x.high)] for name, x in found.items()},
+        "against_first": {
+            name: {"difference": _number(x.mean), "p": _number(x.p), "sequences": x.sequences}
+            for name, x in differences.items()
+        },
     }
 
 

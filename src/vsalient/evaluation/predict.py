@@ -1,8 +1,9 @@
 """Run a model on a data set's frames and keep its maps, to be scored like anybody's."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
     from vsalient.types import SaliencyArray
 
 
+@dataclass(frozen=True, slots=True)
+class ClipSettings:
+    """How a network is run, where it shall not be its own way: see `vsalient.api.Model.predict`."""
+
+    length: int | None = None
+    overlap: int | None = None
+    tail: Any = None
+    resolution: str | None = None
+    cuts: Any = "auto"
+
+
 def predict_sequences(
     model: str,
     frames: Path,
@@ -27,7 +39,12 @@ def predict_sequences(
     split: str | None = None,
     weights: Path | None = None,
     device: str = "auto",
+    dtype: Any = "auto",
+    exact: bool = False,
+    flip: bool = False,
+    offline: bool = False,
     protocol: Literal["default", "paper"] = "default",
+    clips: "ClipSettings | None" = None,
     progress: Callable[[str, int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Path:
@@ -41,8 +58,13 @@ def predict_sequences(
         dataset: the preset, see `evaluate`.
         split: the sequences that count, see `evaluate`.
         weights: a file instead of the model's own weights.
-        device: where to run.
+        device: where to run; this and the next four as in `vsalient.load_model`.
+        dtype: of the network's numbers.
+        exact: float32 and the network's own definition.
+        flip: the mean with the mirror image's maps.
+        offline: never ask the network for weights.
         protocol: "paper" for the procedure of the model's authors, in plain float32.
+        clips: the clips' length, overlap, tail, resolution and cuts; None for the model's own.
         progress: called with a sequence's name, how many are done, and of how many.
         say: takes the line on device and dtype.
 
@@ -62,14 +84,31 @@ def predict_sequences(
     # PyTorch comes with it.
     from vsalient.api import load_model
 
-    network = load_model(model, weights=weights, device=device, exact=protocol == "paper")
+    network = load_model(
+        model,
+        weights=weights,
+        device=device,
+        dtype=dtype,
+        exact=exact or (protocol == "paper" and dtype == "auto"),
+        flip=flip,
+        offline=offline,
+    )
+    settings = clips or ClipSettings()
     if say is not None:
         say(f"{network.name}: {network.description}")
     root = folder / network.name
     for number, (name, partner) in enumerate(partners.items(), 1):
         assert partner is not None
         target = root / name
-        for prediction in network.predict(partner.path, protocol=protocol):
+        for prediction in network.predict(
+            partner.path,
+            protocol=protocol,
+            clip_length=settings.length,
+            overlap=settings.overlap,
+            tail=settings.tail,
+            resolution=settings.resolution,
+            cuts=settings.cuts,
+        ):
             # The reader's own name: its order of a folder is the one that counts.
             stem = prediction.frame.name or f"{prediction.index:05d}"
             _write_map(target / f"{stem}.png", prediction.saliency)

@@ -44,6 +44,7 @@ class Options:
         void_value: ground-truth value that marks pixels to leave out.
         negatives: file with the fixation counts of all sequences (sAUC); each sequence takes its own
             out again.
+        block: frames of a voxel of Fadp_voxel.
     """
 
     metrics: tuple[str, ...]
@@ -52,6 +53,7 @@ class Options:
     values: Values = "auto"
     void_value: int | None = None
     negatives: Path | None = None
+    block: int = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +137,7 @@ def score_sequence(plan: SequencePlan, options: Options, *, threads: int = 1) ->
         VsalientError: an unreadable file, a wrong size, a video that ends early or late.
     """
     metrics = frozenset(options.metrics)
-    accumulator = SequenceAccumulator(plan.name, options.metrics)
+    accumulator = SequenceAccumulator(plan.name, options.metrics, block=options.block)
     negatives = _Negatives(plan, options)
     before: Mask | None = None
     absent = resized = highest = 0

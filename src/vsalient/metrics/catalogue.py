@@ -33,6 +33,7 @@ CATALOGUE: dict[str, Metric] = {
         Metric("MAE", ("MAE", "MAE_pooled"), "mean absolute error, no min-max (all papers)", lower_is_better=True),
         Metric("Fmax", ("Fmax",), "max F of averaged precision and recall, beta^2 0.3 (papers 1, 4, 5)"),
         Metric("Fadp_musigma", ("Fadp_musigma",), "the same at each map's mean + standard deviation"),
+        Metric("Fadp_voxel", ("Fadp_voxel",), "the same at a block of frames' own (dsrfcn3d)", default=False),
         Metric("F1_pooled", ("F1_pooled",), "max F1 of all pixels pooled (3DC-Seg)"),
         Metric("maxF", ("maxF", "maxF_frames"), "PySODMetrics: maximum of the mean F curve"),
         Metric("meanF", ("meanF", "meanF_frames"), "PySODMetrics: mean of the F curve"),
@@ -70,8 +71,8 @@ LOWER_IS_BETTER = frozenset(
 
 
 BLOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("DAVIS", ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "O", "T")),
-    ("Papers' protocols", ("MAE", "Fmax", "Fadp_musigma", "F1_pooled", "MAE_pooled")),
+    ("DAVIS", ("J_mean", "J_recall", "J_decay", "F_mean", "F_recall", "F_decay", "O", "J&F", "T")),
+    ("Papers' protocols", ("MAE", "Fmax", "Fadp_musigma", "Fadp_voxel", "F1_pooled", "MAE_pooled")),
     ("PySODMetrics", ("maxF", "meanF", "adpF", "S", "maxE", "meanE", "adpE", "wF")),
     ("Fixation style", ("CC", "AUC", "NSS", "sAUC", "KL", "SIM")),
 )
@@ -82,7 +83,7 @@ def select(names: Iterable[str], *, fixation: bool = False) -> tuple[str, ...]:
     """Return the metrics asked for, in the order of the catalogue.
 
     Args:
-        names: metrics, groups, results (`J_mean` asks for J), `O` (asks for J and F), "all" or "default".
+        names: metrics, groups, results (`J_mean` asks for J), `O` or `J&F` (ask for J and F), "all" or "default".
         fixation: whether fixation maps are given; then only the fixation metrics make sense.
 
     Raises:
@@ -104,11 +105,12 @@ def select(names: Iterable[str], *, fixation: bool = False) -> tuple[str, ...]:
 
 
 def results_of(metrics: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of the numbers that these metrics report, O included where J and F are there."""
+    """Return the names of the numbers that these metrics report, their mean included where J and F are there."""
     wanted = set(metrics)
     names = [result for name, metric in CATALOGUE.items() if name in wanted for result in metric.results]
     if {"J", "F"} <= wanted:
-        names.insert(names.index("F_decay") + 1, "O")
+        # One number under DAVIS 2016's name and under DAVIS 2017's.
+        names[names.index("F_decay") + 1 : names.index("F_decay") + 1] = ["O", "J&F"]
     return tuple(names)
 
 
@@ -121,7 +123,7 @@ def _resolve(name: str, fixation: bool) -> tuple[str, ...]:
         return tuple(metric.name for metric in CATALOGUE.values() if metric.default and not metric.fixation)
     if name == "all":
         return GROUPS["fixation"] if fixation else tuple(m.name for m in CATALOGUE.values() if not m.fixation)
-    if name == "O":
+    if name.upper() in ("O", "J&F"):
         return ("J", "F")
     if name in GROUPS:
         return GROUPS[name]

@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 from vsalient.metrics.aggregate import PrecisionRecallMean, mean_defined, statistics
 from vsalient.metrics.catalogue import results_of
 from vsalient.metrics.frame import FrameScores
-from vsalient.metrics.histograms import LEVELS, Counts
-from vsalient.metrics.saliency import Curve, f1_pooled, f_max, f_measure
+from vsalient.metrics.histograms import LEVELS, Counts, at_least
+from vsalient.metrics.saliency import Curve, at_or_above_musigma, f1_pooled, f_max, f_measure
 
 NAN = float("nan")
 
@@ -27,8 +27,8 @@ class SequenceScores:
         metrics: what was computed.
         frames: the names of the frames that count, in order.
         values: metric -> (frames,) numbers, NaN where undefined; `T` has one for each pair of neighbours.
-        curves: (256,) means over frames: `precision`, `recall`, `sod_f`, `e`.
-        musigma: mean precision and recall at mean + standard deviation.
+        curves: (256,) means over frames: `precision`, `recall`, `tpr`, `fpr`, `sod_f`, `e`.
+        musigma: mean precision and recall at mean + standard deviation of each map; `voxel` of each block of frames.
         counts: (2, 256) pooled pixels off and on the object by grey value.
         curve_frames: frames that `sod_f` and `e` are means of: all but those void everywhere.
         undefined: metric -> frames left out of its mean. `Fmax` and `Fadp_musigma` count those without recall,
@@ -47,11 +47,12 @@ class SequenceScores:
     curve_frames: int
     undefined: dict[str, int] = field(default_factory=dict)
     flagged: dict[str, int] = field(default_factory=dict)
+    voxel: tuple[float, float] = (NAN, NAN)
 
     def results(self) -> dict[str, float]:
         """Return the sequence's numbers by the names of the catalogue (`*_frames` belong to data sets only)."""
         values = {name: mean_defined(scores) for name, scores in self.values.items()}
-        values |= _of_curves(self.curves, self.musigma)
+        values |= _of_curves(self.curves, self.musigma, self.voxel)
         values |= _of_counts(self.counts)
         for name in ("J", "F"):
             if name in self.values:
@@ -65,7 +66,8 @@ class DatasetScores:
 
     Attributes:
         results: name -> number, in the order of the catalogue.
-        curves: (256,) means over sequences: `precision`, `recall`, `f` (of those two), `sod_f`, `e`.
+        curves: (256,) means over sequences: `precision`, `recall`, `f` (of those two), `tpr` and `fpr` (the ROC curve:
+            recall, and the share of what is no object that is above the threshold), `sod_f`, `e`.
         undefined, flagged: sums over the sequences.
         frames: how many frames count.
     """
@@ -78,9 +80,15 @@ class DatasetScores:
 
 
 class SequenceAccumulator:
-    """Takes in frames one by one; holds a few sums and a few numbers a frame."""
+    """Takes in frames one by one; holds a few sums and a few numbers a frame.
 
-    def __init__(self, name: str, metrics: Sequence[str]) -> None:
+    Args:
+        name: of the sequence.
+        metrics: names of the catalogue.
+        block: frames of a voxel of Fadp_voxel; the last one may be shorter.
+    """
+
+    def __init__(self, name: str, metrics: Sequence[str], *, block: int = 4) -> None:
         self._name = name
         self._metrics = tuple(metrics)
         self._frames: list[str] = []
@@ -91,6 +99,10 @@ class SequenceAccumulator:
         self._curve_frames = 0
         self._precision_recall = PrecisionRecallMean()
         self._musigma = PrecisionRecallMean(())
+        self._voxel = PrecisionRecallMean(())
+        self._block: list[Counts] = []
+        self._length = block
+        self._roc = PrecisionRecallMean()
         self._counts: Counts = np.zeros((2, 256), np.int64)
         self._empty_quadrants = 0
 
@@ -110,14 +122,30 @@ class SequenceAccumulator:
             self._musigma.add(*scores.musigma)
         if scores.counts is not None:
             self._counts += scores.counts
+            if "AUC" in self._metrics:
+                self._roc.add(*_roc(scores.counts))
+            if "Fadp_voxel" in self._metrics:
+                self._block.append(scores.counts)
+                if len(self._block) == self._length:
+                    self._end_block()
         self._empty_quadrants += scores.empty_quadrant
 
     def add_pair(self, name: str, value: float) -> None:
         """Take in a number that belongs to two neighbouring frames (T)."""
         self._values.setdefault(name, []).append(value)
 
+    def _end_block(self) -> None:
+        """One threshold, mean + standard deviation, for all frames of a block (dsrfcn3d, section 3.1)."""
+        above = at_or_above_musigma(np.sum(self._block, axis=(0, 1))) if self._block else np.zeros(256, np.bool_)
+        for background, foreground in self._block:
+            hits, pixels = int(foreground[above].sum()), int(foreground.sum())
+            chosen = hits + int(background[above].sum())
+            self._voxel.add(hits / chosen if chosen else NAN, hits / pixels if pixels else NAN)
+        self._block = []
+
     def finish(self) -> SequenceScores:
         """Return the sequence's scores."""
+        self._end_block()
         frames = len(self._frames)
         used = self._curve_frames
         curves = {name: total / used if used else np.full(256, NAN) for name, total in self._sums.items()}
@@ -128,6 +156,8 @@ class SequenceAccumulator:
             curves["precision"], curves["recall"] = self._precision_recall.mean()
             undefined["Fmax"] = self._precision_recall.without_recall
             undefined["Fmax (some thresholds)"] = self._precision_recall.without_precision
+        if "AUC" in self._metrics and self._roc.offered:
+            curves["tpr"], curves["fpr"] = self._roc.mean()
         precision, recall = self._musigma.mean()
         if "Fadp_musigma" in self._metrics:
             undefined["Fadp_musigma"] = self._musigma.without_recall
@@ -142,6 +172,7 @@ class SequenceAccumulator:
             counts=self._counts,
             curve_frames=used,
             undefined={name: n for name, n in undefined.items() if n},
+            voxel=(float(self._voxel.mean()[0]), float(self._voxel.mean()[1])),
             flagged={"S (a quadrant is empty)": self._empty_quadrants} if self._empty_quadrants else {},
         )
 
@@ -164,8 +195,10 @@ def combine(sequences: Sequence[SequenceScores]) -> DatasetScores:
     musigma = PrecisionRecallMean(())
     for sequence in sequences:
         musigma.add(*sequence.musigma)
-    precision, recall = musigma.mean()
-    values |= _of_curves(curves, (float(precision), float(recall)))
+    voxel = PrecisionRecallMean(())
+    for sequence in sequences:
+        voxel.add(*sequence.voxel)
+    values |= _of_curves(curves, _pair(musigma), _pair(voxel))
     values |= _of_counts(np.sum([sequence.counts for sequence in sequences], axis=0))
     values |= _over_frames(sequences)
     if "precision" in curves:
@@ -186,12 +219,28 @@ def _mean_curves(sequences: Sequence[SequenceScores]) -> dict[str, Curve]:
         if name in names:
             parts = [sequence.curves[name] for sequence in sequences if sequence.curve_frames]
             curves[name] = np.mean(parts, axis=0) if parts else np.full(256, NAN)
-    if "precision" in names:
-        mean = PrecisionRecallMean()
-        for sequence in sequences:
-            mean.add(sequence.curves["precision"], sequence.curves["recall"])
-        curves["precision"], curves["recall"] = mean.mean()
+    for first, second in (("precision", "recall"), ("tpr", "fpr")):
+        if first in names:
+            mean = PrecisionRecallMean()
+            for sequence in sequences:
+                mean.add(sequence.curves[first], sequence.curves[second])
+            curves[first], curves[second] = mean.mean()
     return curves
+
+
+def _pair(mean: PrecisionRecallMean) -> tuple[float, float]:
+    first, second = mean.mean()
+    return float(first), float(second)
+
+
+def _roc(counts: Counts) -> tuple[Curve, Curve]:
+    """A frame's true and false positive rates over the thresholds (conv3dnet Eq. 4, 5), NaN where undefined."""
+    background, foreground = at_least(counts[0]), at_least(counts[1])
+    blank = np.full(256, NAN)
+    return (
+        foreground / foreground[0] if foreground[0] else blank,
+        background / background[0] if background[0] else blank,
+    )
 
 
 def _over_frames(sequences: Sequence[SequenceScores]) -> dict[str, float]:
@@ -210,8 +259,8 @@ def _over_frames(sequences: Sequence[SequenceScores]) -> dict[str, float]:
     return values
 
 
-def _of_curves(curves: dict[str, Curve], musigma: tuple[float, float]) -> dict[str, float]:
-    values = {"Fadp_musigma": float(f_measure(*musigma))}
+def _of_curves(curves: dict[str, Curve], musigma: tuple[float, float], voxel: tuple[float, float]) -> dict[str, float]:
+    values = {"Fadp_musigma": float(f_measure(*musigma)), "Fadp_voxel": float(f_measure(*voxel))}
     if "precision" in curves:
         values["Fmax"] = f_max(curves["precision"], curves["recall"])
     for curve, letter in (("sod_f", "F"), ("e", "E")):
@@ -240,6 +289,6 @@ def _davis(name: str, scores: NDArray[np.float64]) -> dict[str, float]:
 
 def _ordered(values: dict[str, float], metrics: tuple[str, ...], *, pooled: bool) -> dict[str, float]:
     if "J_mean" in values and "F_mean" in values:
-        values["O"] = (values["J_mean"] + values["F_mean"]) / 2
+        values["O"] = values["J&F"] = (values["J_mean"] + values["F_mean"]) / 2
     names = (name for name in results_of(metrics) if pooled or not name.endswith("_frames"))
     return {name: values.get(name, NAN) for name in names}

@@ -111,6 +111,21 @@ def _curves(results: Sequence[PredictionResult], labels: Sequence[str]) -> str:
         cards.append(
             ("Precision and recall", line_chart(lines, title="Precision over recall", x="recall", y="precision"))
         )
+    if "tpr" in results[0].dataset.curves:
+        lines = [
+            Line(
+                result.name,
+                [
+                    (float(x), float(y))
+                    for x, y in zip(result.dataset.curves["fpr"], result.dataset.curves["tpr"], strict=True)
+                ],
+                [f"t = {t}" for t in thresholds],
+                number,
+            )
+            for number, result in enumerate(results)
+        ]
+        chart = line_chart(lines, title="ROC", x="false positive rate", y="true positive rate")
+        cards.append(("ROC", chart))
     for curve, title, y in (
         ("f", "F (papers' averaging) over thresholds", "F, beta² = 0.3"),
         ("sod_f", "F (PySODMetrics) over thresholds", "F, min-max normalised"),
