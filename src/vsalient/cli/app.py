@@ -18,6 +18,7 @@ VERBS = {
     "evaluate": ("vsalient.cli.evaluate", "Score predictions against ground truth."),
     "models": ("vsalient.cli.models", "List, inspect, fetch, verify, import, add and publish weights."),
     "train": ("vsalient.cli.train", "Train a network from a recipe."),
+    "serve": ("vsalient.cli.serve", "Take videos over HTTP, with a page to drop them on."),
     "merge": ("vsalient.cli.merge", "Sum the manifests of many workers, and say what is missing."),
     "clean": ("vsalient.cli.clean", "Remove what killed runs left behind."),
     "doctor": ("vsalient.cli.doctor", "Say what this machine can do."),

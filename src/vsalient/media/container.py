@@ -1,5 +1,6 @@
 """Opening a media file with FFmpeg: one clear line when it is not a video, the video stream, where time begins."""
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,6 +13,8 @@ from vsalient.errors import DecodeError, InputError
 
 # FFmpeg reads any text file as ANSI art under these names; nobody means that.
 _TEXT_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
+PLAIN_FORMATS = "mov,matroska,avi,mpegts,mpeg,flv,asf,ogg,mxf,gif,ivf,h264,hevc,mpegvideo,m4v,dv,nut,yuv4mpegpipe"
+"""Containers that hold their pictures themselves."""
 # FFmpeg's AVFMT_TS_DISCONT.
 _TS_DISCONT = 0x0200
 _FASTEST = 1000  # frames a second that an average is believed to be
@@ -36,7 +39,7 @@ def open_container(path: Path) -> InputContainer:
     if path.is_file() and path.stat().st_size == 0:
         raise DecodeError(f"{path} is empty (0 bytes); copy or record it again.")
     try:
-        container = av.open(ffmpeg_name(path), "r", metadata_errors="replace")
+        container = av.open(ffmpeg_name(path), "r", metadata_errors="replace", options=_restrictions())
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, PermissionError):
             raise InputError(f"{path} cannot be read: permission denied.") from None
@@ -45,6 +48,16 @@ def open_container(path: Path) -> InputContainer:
         container.close()
         raise DecodeError(f"{path} is a text file, not a video.")
     return container
+
+
+def _restrictions() -> dict[str, str]:
+    """What FFmpeg may do for a file of a stranger's: a playlist must neither be read nor lead anywhere.
+
+    `vsalient serve` sets the variable for its children.
+    """
+    if not os.environ.get("VSALIENT_PLAIN_MEDIA"):
+        return {}
+    return {"protocol_whitelist": "file", "format_whitelist": PLAIN_FORMATS}
 
 
 def _why(path: Path, error: Exception) -> str:

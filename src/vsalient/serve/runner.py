@@ -107,7 +107,7 @@ class Runner:
     def _child(self, arguments: list[str]) -> WorkerProcess:
         limits = self._limits
         return WorkerProcess(
-            [*arguments, "--device", self._device, "--quiet"],
+            [*arguments, "--device", self._device, "--quiet", "."],
             environment={**thread_settings(limits.jobs), "VSALIENT_PLAIN_MEDIA": "1"},
             timeout=limits.work,
             memory=limits.memory,

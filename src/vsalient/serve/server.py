@@ -1,10 +1,13 @@
 """uvicorn with the one limit that it lacks: a client that connects and sends no request is let go."""
 
 import asyncio
+import socket
 from typing import Any
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from vsalient.errors import OptionError
 
 HEADER_SECONDS = 20.0
 CONNECTIONS = 1000
@@ -51,3 +54,25 @@ def build_server(app: Any, host: str, port: int) -> uvicorn.Server:
         h11_max_incomplete_event_size=1 << 15,
     )
     return uvicorn.Server(config)
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that is bound, so that a port that is taken is an error before anything else happens.
+
+    Raises:
+        OptionError: the address cannot be listened on.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        bound = socket.socket(family, kind, protocol)
+        try:
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+        except OSError:
+            bound.close()
+            raise
+    except OSError as error:
+        raise OptionError(
+            f"--host {host} --port {port} cannot be listened on: {(error.strerror or str(error)).lower()}"
+        ) from None
+    return bound
