@@ -61,7 +61,8 @@ def test_drop_a_film_and_look_at_the_result(browser: Any, monkeypatch: pytest.Mo
             """([name, bytes]) => {
                 const data = new DataTransfer();
                 data.items.add(new File([Uint8Array.from(bytes)], name, { type: "video/mp4" }));
-                document.getElementById("drop").dispatchEvent(new DragEvent("drop", { dataTransfer: data, bubbles: true }));
+                const event = new DragEvent("drop", { dataTransfer: data, bubbles: true });
+                document.getElementById("drop").dispatchEvent(event);
             }""",
             [film.name, list(film.read_bytes())],
         )
