@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from vsalient.cli.common import GroupedCommand, check_engine_options, option, options
+from vsalient.cli.shared.options import GroupedCommand, check_engine_options, option, options
 from vsalient.errors import MissingDependencyError, OptionError, OutputError
 
 EPILOG = """\b
