@@ -105,7 +105,8 @@ def saliency_maps(
     )
     refine = _postprocessor(procedure)
     depth = queue_depth(*first.pixels.shape[:2])
-    inputs = Ahead(_prepare(first, source, geometry, priors, report), depth, "vsalient-decode")
+    idle = getattr(engine, "idle", None)  # an engine that rests over stretches of the film says where
+    inputs = Ahead(_prepare(first, source, geometry, priors, report, idle), depth, "vsalient-decode")
     # Short: what comes out is taken at once, unless the outputs are behind, and those have queues of their own.
     maps = Ahead(_infer(inputs, engine, procedure, report), 2, "vsalient-model")
     try:
@@ -134,20 +135,38 @@ def queue_depth(height: int, width: int) -> int:
 
 
 def _prepare(
-    first: Frame, others: Iterator[Frame], geometry: Geometry, names: tuple[str, ...], report: Report
+    first: Frame,
+    others: Iterator[Frame],
+    geometry: Geometry,
+    names: tuple[str, ...],
+    report: Report,
+    idle: Callable[[int], bool] | None = None,
 ) -> Iterator[_Input]:
-    """Frames → what the network takes of them; priors may look a few frames ahead, within their scene."""
+    """Frames → what the network takes of them; priors may look a few frames ahead, within their scene.
+
+    Of a frame that `idle` says nobody will look at, the input is that of the frame before it.
+    """
     stream = None
+    last: _Input | None = None
+
+    def made(frame: Frame, maps: Mapping[str, NDArray[np.float32]]) -> _Input:
+        nonlocal last
+        if last is not None and idle is not None and idle(frame.index):
+            return _Input(frame, last.tensor, last.priors)
+        last = _input(frame, maps, geometry)
+        return last
+
     if names:
         from vsalient.priors import prior_stream
 
         stream = prior_stream(names)
+        stream.idle = idle
     waiting: dict[int, Frame] = {}
     frame: Frame | None = first
     scene = first.scene
     while frame is not None:
         if stream is not None and frame.scene != scene:
-            yield from (_input(waiting.pop(index), maps, geometry) for index, maps in stream.finish())
+            yield from (made(waiting.pop(index), maps) for index, maps in stream.finish())
         scene = frame.scene
         if frame.pixels.shape[:2] != geometry.source:
             height, width = frame.pixels.shape[:2]
@@ -161,13 +180,13 @@ def _prepare(
             with report.busy("priors"):
                 known = stream.push(frame)
         with report.busy("decode"):
-            ready = [_input(waiting.pop(index), maps, geometry) for index, maps in known]
+            ready = [made(waiting.pop(index), maps) for index, maps in known]
         yield from ready
         with report.busy("decode"):
             frame = next(others, None)
     if stream is not None:
         for index, maps in stream.finish():
-            yield _input(waiting.pop(index), maps, geometry)
+            yield made(waiting.pop(index), maps)
 
 
 def _input(frame: Frame, priors: Mapping[str, NDArray[np.float32]], geometry: Geometry) -> _Input:
