@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from vsalient.engine import Engine
     from vsalient.media import Source
     from vsalient.models.network import Network
+    from vsalient.pipeline import EngineLike
 
 
 class Model:
@@ -166,14 +167,22 @@ class Model:
         opens = functools.partial(open_input, source, start=start, end=end, rate=rate)
         return self._results(opens, procedure, segmenting, _stem(source))
 
-    def maps(self, frames: Iterable[Frame], procedure: Procedure, report: Report | None = None) -> Maps:
-        """Run over `frames`; see `vsalient.pipeline.saliency_maps`.
+    def maps(
+        self,
+        frames: Iterable[Frame],
+        procedure: Procedure,
+        report: Report | None = None,
+        *,
+        through: "Callable[[Engine], EngineLike] | None" = None,
+    ) -> Maps:
+        """Run over `frames`; see `vsalient.pipeline.saliency_maps`. `through` puts something before the engine.
 
         Raises:
             OptionError: the model is at work on another video.
         """
         with self._busy():
-            yield from saliency_maps(frames, self._engine, procedure, priors=self.priors, report=report)
+            engine = self._engine if through is None else through(self._engine)
+            yield from saliency_maps(frames, engine, procedure, priors=self.priors, report=report)
 
     def _results(
         self,

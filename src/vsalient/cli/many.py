@@ -4,7 +4,6 @@ import contextlib
 import logging
 import os
 import sys
-import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -15,15 +14,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from vsalient.cli.asked import asked_options, child_arguments
+from vsalient.cli.doing import batch_failure, work_here
 from vsalient.cli.shared.inputs import find_inputs
-from vsalient.cli.shared.loading import ModelLoadError
 from vsalient.cli.shared.naming import Job, keep_wanted
 from vsalient.cli.shared.options import Command, option, options
 from vsalient.cli.shared.outcome import Outcome, print_path
 from vsalient.errors import OptionError, VsalientError
 from vsalient.scale.agenda import Agenda, Result, Task
 from vsalient.scale.batch import Batch, Ledger, Work
-from vsalient.scale.claims import ClaimLost, Claims
+from vsalient.scale.claims import Claims
 from vsalient.scale.identity import fingerprint, plain
 from vsalient.scale.manifest import ManifestWriter, check_settings, read_manifest
 from vsalient.version import __version__
@@ -69,6 +68,9 @@ def many_options(command: Command) -> Command:
                help="Try an input that failed N more times, each after a longer pause.", **own),
         option(group, "--timeout", type=click.FloatRange(min=0, min_open=True), metavar="SECONDS",
                help="Give an input up that takes longer; the work is then done in a process of its own.", **own),
+        option(group, "--split-long", metavar="LENGTH",
+               help="Do films that are longer than this, such as 10min, in pieces: a run that breaks off goes on near "
+                    "there, and with --claim several workers share one film. The maps are the same.", **own),
         option(group, "--watch", is_flag=True,
                help="Keep the input folders under watch and do what arrives, once it is complete; ends with Ctrl-C.",
                **own),
@@ -85,8 +87,10 @@ class Many:
     """What was asked for of many videos, and what becomes of it.
 
     Attributes:
-        manifest, shard, claim, claim_timeout, jobs, retries, timeout, watch, runner, address, worker: the options.
+        manifest, shard, claim, claim_timeout, jobs, retries, timeout, split_long, watch, runner, address, worker: the
+            options.
         ledger: what is known of the inputs and where it is recorded.
+        piece_seconds: of the pieces of long films; None leaves them whole.
         redo: inputs whose outputs stand and may be replaced.
         watching: looks for new inputs.
         plan: from inputs to jobs, for those that come later.
@@ -99,6 +103,7 @@ class Many:
     jobs: int = 1
     retries: int = 0
     timeout: float | None = None
+    split_long: str | None = None
     watch: bool = False
     runner: str = "local"
     address: str | None = None
@@ -107,6 +112,7 @@ class Many:
     redo: set[Path] = field(default_factory=set)
     watching: "Watch | None" = None
     plan: Plan | None = None
+    piece_seconds: float | None = None
     _manifest: Path | None = None
     _stdout: TextIO = field(default_factory=lambda: sys.stdout)
 
@@ -151,6 +157,10 @@ class Many:
             OutputError: an output exists, or a manifest or claim cannot be written.
         """
         self._check()
+        asked = {}
+        if self.manifest is not None or self.claim or self.split_long is not None:
+            asked = plain({**asked_options(click.get_current_context()), **settings})
+        self.ledger = Ledger(fingerprint(asked), retries=self.retries)
         if self.worker:
             return []
         self.plan = plan
@@ -161,10 +171,6 @@ class Many:
 
             share = parse_share(self.shard)
             jobs = [job for job in jobs if share.holds(job.source)]
-        asked = {}
-        if self.manifest is not None or self.claim:
-            asked = plain({**asked_options(click.get_current_context()), **settings})
-        self.ledger = Ledger(fingerprint(asked), retries=self.retries)
         replace = overwrite or skip_existing
         if self.manifest is not None:
             self._manifest = self._manifest_path(share)
@@ -198,6 +204,15 @@ class Many:
         if self.runner == "ray" and (self.watch or self.claim):
             name = "--watch" if self.watch else "--claim"
             raise OptionError(f"{name} does not go with --runner ray, which hands out the inputs: leave one out")
+        if self.split_long is not None:
+            from vsalient.scale.long import parse_length
+
+            self.piece_seconds = parse_length(self.split_long)
+            if self.runner == "ray" or (self.claim and (self.jobs > 1 or self.timeout is not None)):
+                raise OptionError(
+                    "--split-long does not go with --runner ray, nor with --claim and --jobs or --timeout: "
+                    "start as many workers with --claim instead"
+                )
         if self.address is not None and self.runner != "ray":
             raise OptionError("--address is for --runner ray: give both, or leave it out")
 
@@ -251,6 +266,10 @@ class Many:
         done: dict[str, Outcome] = {}
         errors: dict[str, Exception] = {}
         batch = Batch(agenda, self.ledger, keep_going=keep_going or self.watch)
+        self.split(worker)
+        long = worker.long
+        if long is not None and self.claim:
+            batch.helper = lambda task: long.help(worker, by_source[task.source])
         with contextlib.ExitStack() as stack:
             if self.runner == "ray":
                 from vsalient.ray import run_tasks
@@ -272,8 +291,15 @@ class Many:
                 outcomes.append(outcome)
                 ended = result.state == "failed" and (result.final or not (keep_going or self.watch))
                 if ended:
-                    return _failure(result, errors.get(result.source), alone=len(jobs) == 1)
+                    return batch_failure(result, errors.get(result.source), alone=len(jobs) == 1)
         return None
+
+    def split(self, worker: "Worker") -> None:
+        """Let the worker split long films, if that was asked for."""
+        if self.piece_seconds is not None:
+            from vsalient.cli.long import LongFilms
+
+            worker.long = LongFilms(self.piece_seconds, self.ledger.settings, self.ledger.claims)
 
     @contextlib.contextmanager
     def _crew(
@@ -285,6 +311,8 @@ class Many:
         from vsalient.scale.worker import WorkerProcess, thread_settings
 
         arguments = child_arguments(click.get_current_context())
+        if self.split_long is not None:
+            arguments += ["--split-long", self.split_long]
         # The user's own defaults are among the arguments already.
         settings = thread_settings(self.jobs) | {"VSALIENT_CONFIG": os.devnull}
         extra = None if worker.maps is None else {str(k): str(v) for k, v in worker.maps.items()}
@@ -342,48 +370,6 @@ class Many:
         return outcome
 
 
-def work_here(worker: "Worker", job: Job, task: Task, done: dict[str, Outcome], errors: dict[str, Exception]) -> Result:
-    """Do a task in this process."""
-    worker.overwrite = task.redo
-    with _warnings() as lines:
-        try:
-            outcome = worker.work(job)
-        except ClaimLost:
-            raise
-        except Exception as error:
-            errors[task.source] = error
-            return failed(task.source, error, lines)
-    done[task.source] = outcome
-    engine = None if worker.model is None else worker.model.description
-    return Result(task.source, outcome.state, outcome.error, outcome.summary, lines, engine)
-
-
-def failed(source: str, error: Exception, lines: list[str]) -> Result:
-    """The result of an input that failed. What nobody foresaw is a failure like any other, its traceback shown by -v.
-
-    Raises:
-        Exception: that error, where `VSALIENT_DEBUG` is set.
-    """
-    if os.environ.get("VSALIENT_DEBUG"):
-        raise error
-    text = " ".join(str(error).split())
-    if not isinstance(error, VsalientError | OSError):
-        text = f"an error that nobody foresaw ({type(error).__name__}: {text}); -v shows where, please report it"
-        lasting = "".join(traceback.format_exception(error))
-        logging.getLogger("vsalient").debug("%s", lasting, extra={"as_it_is": True})
-    return Result(source, "failed", text, warnings=lines, final=isinstance(error, ModelLoadError))
-
-
-def _failure(result: Result, error: Exception | None, *, alone: bool) -> Exception:
-    """What to raise for the input that ended a batch: it names the input when there are several."""
-    text = result.error or "failed"
-    if isinstance(error, VsalientError) and (alone or isinstance(error, ModelLoadError) or result.source in text):
-        return error
-    failure = VsalientError(text if result.source in text else f"{result.source}: {text}")
-    failure.__cause__ = error
-    return failure
-
-
 def _task(job: Job, *, redo: bool = False) -> Task:
     return Task(str(job.source), {target.kind: target.path for target in job.targets}, redo)
 
@@ -393,21 +379,3 @@ def _machine() -> dict[str, Any]:
     import socket
 
     return {"host": socket.gethostname(), "platform": platform.platform(terse=True), "cpu": platform.machine()}
-
-
-@contextlib.contextmanager
-def _warnings() -> Iterator[list[str]]:
-    """Collect what the library warns of, beside showing it."""
-    lines: list[str] = []
-
-    class Collector(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(" ".join(record.getMessage().split()))
-
-    collector = Collector(logging.WARNING)
-    logger = logging.getLogger("vsalient")
-    logger.addHandler(collector)
-    try:
-        yield lines
-    finally:
-        logger.removeHandler(collector)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from vsalient.cli.many import failed, work_here
+from vsalient.cli.doing import failed, work_here
 from vsalient.cli.shared.console import Console
 from vsalient.cli.shared.naming import Job, Target
 from vsalient.errors import InputError, VsalientError

@@ -23,6 +23,7 @@ from vsalient.version import __version__
 
 if TYPE_CHECKING:
     from vsalient.api import Model
+    from vsalient.cli.long import LongFilms
     from vsalient.cli.shared.console import Console
     from vsalient.media import Source
     from vsalient.segment.segmenter import Segmenting
@@ -44,6 +45,7 @@ class Worker:
         binarise: makes masks where there is no segmenting.
         maps: input -> its maps made earlier; None when the model makes them.
         model: loaded so far.
+        long: splits long films; None leaves them whole.
     """
 
     console: "Console"
@@ -57,6 +59,7 @@ class Worker:
     binarise: Binarise = halve
     maps: dict[Path, Path] | None = None
     model: "Model | None" = None
+    long: "LongFilms | None" = None
 
     def work(self, job: Job) -> Outcome:
         """Write all of a job's outputs."""
@@ -67,9 +70,9 @@ class Worker:
             return outcome
         with ExitStack() as stack:
             # The source is opened first: whether it can be read is known long before PyTorch is loaded.
-            source = stack.enter_context(self._open(job.source))
+            source = stack.enter_context(self.open(job.source))
             self.console.detail(f"{job.source}: {_describe(source.info)}")
-            made = None if self.maps is None else stack.enter_context(self._open(self.maps[job.source]))
+            made = None if self.maps is None else stack.enter_context(self.open(self.maps[job.source]))
             report = self._write(job, source, made)
             if source.cut_short:
                 outcome.partial = True
@@ -86,11 +89,11 @@ class Worker:
         from vsalient.run import made_earlier, results, write_all
 
         report = Report()
-        model = self._loaded() if made is None else None
+        model = self.loaded() if made is None else None
         start, end, _ = self.span
         segmenter = None
         if self.segmenting is not None:
-            segmenter = self.segmenting.begin(stem_of(job.source), lambda: self._open(job.source))
+            segmenter = self.segmenting.begin(stem_of(job.source), lambda: self.open(job.source))
         targets = [(target.kind, target.path) for target in job.targets]
         sound = job.source if job.source.is_file() else None
         with (
@@ -99,15 +102,21 @@ class Worker:
             ) as outputs,
             self.console.frames(job.source.name, expected_frames(source.info, start, end)) as bar,
         ):
-            if model is not None:
+            if model is not None and self.long is not None:
+                maps = self.long.maps(self, job, source, report)
+            elif model is not None:
                 maps = model.maps(source, self.procedure, report)
             else:
                 assert made is not None
                 maps = made_earlier(source, made, report, cuts=self.procedure.cuts and made.info.path != job.source)
             found = results(maps, segmenter=segmenter, binarise=self.binarise, report=report)
-            return write_all(found, outputs, report, on_result=lambda result, report: bar.advance(report.frames))
+            write_all(found, outputs, report, on_result=lambda result, report: bar.advance(report.frames))
+        if self.long is not None:
+            self.long.forget(job)
+        return report
 
-    def _open(self, path: Path) -> "Source":
+    def open(self, path: Path) -> "Source":
+        """Open an input, in the span that was asked for."""
         from vsalient.media import exact_rate, open_source
 
         start, end, rate = self.span
@@ -120,9 +129,10 @@ class Worker:
             ModelLoadError: it cannot be loaded.
         """
         if self.maps is None:
-            self._loaded()
+            self.loaded()
 
-    def _loaded(self) -> "Model":
+    def loaded(self) -> "Model":
+        """The model, loaded by the first who asks."""
         if self.model is None:
             self.model = self.load()
             self.console.say(f"{self.model.entry.introduction} on {self.model.description}")
@@ -149,6 +159,7 @@ class Worker:
         if many.worker:
             from vsalient.cli.serving import serve_requests
 
+            many.split(self)
             return serve_requests(self)
         began = time.perf_counter()
         self.console.begin([job.source for job in jobs if job.targets])

@@ -1,7 +1,7 @@
 """Priors of a video's frames as they come, with one frame of look-ahead."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 
@@ -49,7 +49,11 @@ class PriorStream:
     Attributes:
         seconds: wall time spent so far a stage, "flow" and "prior".
         frames: frames whose priors were given out.
+        idle: says of which frames nobody will look at the priors; theirs are zero and cost next to nothing. What is
+            known of repeats and cuts goes on, and a few frames later all is as if none had been idle.
     """
+
+    idle: Callable[[int], bool] | None = None
 
     def __init__(self, names: tuple[str, ...], flow: FlowEstimator, motion: MotionPrior) -> None:
         self.names = names
@@ -99,6 +103,10 @@ class PriorStream:
         again, cut = self._again, self._cut
         with self._timed("flow"):
             partner = self._partner(frame, other)
+            if self.idle is not None and self.idle(frame.index):
+                self._mean.clear()
+                self._ahead = None
+                return frame.index, {n: np.zeros(frame.pixels.shape[:2], np.float32) for n in self.names}
             flow = self._flow(frame, partner)
         with self._timed("prior"):
             made: Priors = {}

@@ -63,11 +63,14 @@ class Batch:
         agenda: what is to be done.
         ledger: what is known, and where it is recorded.
         keep_going: go on when an input fails for good; else nothing new is begun.
+
+    Attributes:
+        helper: takes a hand in an input that another worker holds.
     """
 
     def __init__(self, agenda: Agenda, ledger: Ledger, *, keep_going: bool) -> None:
         self._agenda, self._ledger, self._keep_going = agenda, ledger, keep_going
-        self._waiting: set[str] = set()
+        self.helper: Callable[[Task], None] | None = None
 
     def run(self, workers: Sequence[Work]) -> Generator[Result, None, None]:
         """Work with each of `workers` in a thread of its own (a single one in this thread); yield results as they come.
@@ -172,6 +175,8 @@ class Batch:
             if ledger.claims is not None:
                 state, claim = ledger.claims.take(task.source, task.outputs)
                 if state == "busy":
+                    if self.helper is not None:
+                        self.helper(task)
                     self._agenda.later(task, BUSY_WAIT * random.uniform(0.5, 1.5))
                     return None
                 if claim is None:

@@ -90,7 +90,7 @@ class Claims:
     def __init__(self, settings: str, *, patience: float = PATIENCE, redo_other: bool = False) -> None:
         self._settings, self._patience, self._redo_other = settings, patience, redo_other
         self._stores: dict[Path, Store] = {}
-        self._held: dict[str, Claim] = {}
+        self._held: dict[int, Claim] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._started: dict[Path, float] = {}
@@ -155,7 +155,7 @@ class Claims:
             for place in places:
                 fence(place)
         with self._lock:
-            self._held[name] = claim
+            self._held[id(claim)] = claim
         return "taken", claim
 
     def done(self, claim: Claim, outputs: Mapping[str, Path], **more: Any) -> None:
@@ -170,7 +170,7 @@ class Claims:
     def release(self, claim: Claim) -> None:
         """Give an input back undone."""
         with self._lock:
-            self._held.pop(claim.name, None)
+            self._held.pop(id(claim), None)
         self._clear(claim)
 
     def close(self) -> None:

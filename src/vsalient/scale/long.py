@@ -9,7 +9,7 @@ kept: features of a frame are computed in the same company as in one run, which 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,23 +20,9 @@ from vsalient.scale.pieces import PieceStore, PieceWriter, Probabilities
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from vsalient.pipeline import EngineLike
+
 UNITS = {"s": 1, "sec": 1, "min": 60, "m": 60, "h": 3600}
-
-
-class EngineLike(Protocol):
-    """What the pipeline asks of an engine."""
-
-    def reset(self) -> None:
-        """Another video begins."""
-
-    def run(
-        self,
-        frames: "Sequence[Tensor]",
-        indices: Sequence[int],
-        outputs: Sequence[int] | None = None,
-        priors: "Mapping[str, Sequence[Tensor]] | None" = None,
-    ) -> Probabilities:
-        """Run one clip."""
 
 
 class PieceDone(Exception):  # noqa: N818 - a signal
@@ -88,24 +74,27 @@ class KeptEngine:
     """Stands between the pipeline and an engine: computes the pieces that are wanted, reads those that are kept.
 
     Args:
-        engine: gives the engine when it is first needed.
+        engine: runs clips.
         store: of the pieces.
         splitting: how the film is split.
         only: the one piece to compute; None for all that are not kept, and then every map is given out.
+
+    Attributes:
+        behind: how many clips may be submitted before the maps of the first are asked for.
     """
 
     def __init__(
-        self, engine: Callable[[], EngineLike], store: PieceStore, splitting: Splitting, *, only: int | None = None
+        self, engine: "EngineLike", store: PieceStore, splitting: Splitting, *, only: int | None = None
     ) -> None:
-        self._open, self._store, self._splitting, self._only = engine, store, splitting, only
-        self._engine: EngineLike | None = None
+        self._engine, self._store, self._splitting, self._only = engine, store, splitting, only
         self._kept = frozenset(store.whole())
+        self._end = min((piece + 1 for piece in self._kept if store.is_last(piece)), default=None)
+        self.behind = engine.behind
         self._writer: tuple[int, PieceWriter] | None = None
 
     def reset(self) -> None:
         """Another video begins."""
-        if self._engine is not None:
-            self._engine.reset()
+        self._engine.reset()
 
     def idle(self, index: int) -> bool:
         """Whether the network will not look at a frame."""
@@ -113,39 +102,36 @@ class KeptEngine:
         first, last = (index - split.clip) // split.frames, (index + split.margin) // split.frames
         return not any(self._wanted(piece) for piece in range(first, last + 1))
 
-    def run(
+    def submit(
         self,
         frames: "Sequence[Tensor]",
         indices: Sequence[int],
         outputs: Sequence[int] | None = None,
         priors: "Mapping[str, Sequence[Tensor]] | None" = None,
-    ) -> Probabilities:
-        """One clip: computed, read, or a blank where nobody asks.
+    ) -> Callable[[], Probabilities]:
+        """Begin a clip, and give what waits for it: computed, read, or a blank where nobody asks.
 
-        Raises:
-            PieceDone: the one piece that was wanted lies behind.
+        What waits raises `PieceDone` once the one piece that was wanted lies behind.
         """
         split = self._splitting
         start = min(indices)
         piece = start // split.frames
-        self._turn(piece)
-        if self._only is not None and piece > self._only:
-            raise PieceDone
-        wanted = self._wanted(piece)
-        values: Probabilities | None = None
-        if wanted or self._wanted((start + split.margin) // split.frames):
-            if self._engine is None:
-                self._engine = self._open()
-                self._engine.reset()
-            values = self._engine.run(frames, indices, outputs, priors)
-        if wanted:
-            assert values is not None and self._writer is not None
-            self._writer[1].add(indices, values)
-            return values
-        if self._only is None:
-            return self._store.read(piece, indices)
-        height, width = frames[0].shape[1:]
-        return np.zeros((len(indices if outputs is None else outputs), height, width), np.float32)
+        shape = (len(indices if outputs is None else outputs), *frames[0].shape[1:])
+        awake = self._wanted(piece) or self._wanted((start + split.margin) // split.frames)
+        begun = self._engine.submit(frames, indices, outputs, priors) if awake else None
+
+        def finish() -> Probabilities:
+            self._turn(piece)
+            if self._only is not None and piece > self._only:
+                raise PieceDone
+            values = None if begun is None else begun()
+            if self._wanted(piece):
+                assert values is not None and self._writer is not None
+                self._writer[1].add(indices, values)
+                return values
+            return self._store.read(piece, indices) if self._only is None else np.zeros(shape, np.float32)
+
+        return finish
 
     def finish(self) -> None:
         """The film has ended: the piece under way is its last."""
@@ -162,7 +148,8 @@ class KeptEngine:
             self._writer = None
 
     def _wanted(self, piece: int) -> bool:
-        return piece >= 0 and piece not in self._kept and self._only in (None, piece)
+        within = piece >= 0 and (self._end is None or piece < self._end)
+        return within and piece not in self._kept and self._only in (None, piece)
 
     def _turn(self, piece: int) -> None:
         """Finish the piece before, begin the one that a clip lies in."""

@@ -32,7 +32,7 @@ class PieceStore:
     """The pieces of one run.
 
     Args:
-        folder: see `run_folder`; made when the first piece is written.
+        folder: see `run_folder`.
         frames: of one piece.
     """
 
@@ -58,7 +58,7 @@ class PieceStore:
         """Whether the film ends in this piece, which is whole."""
         with self.path(piece).open("rb") as file:
             file.seek(-min(200, file.seek(0, 2)), 2)
-            end = json.loads(file.read().rpartition(b"\n{")[2].join((b"{", b"")))
+            end = json.loads(file.read().rstrip(b"\n").rpartition(b"\n")[2])
         return bool(end["last"])
 
     def read(self, piece: int, indices: Sequence[int]) -> Probabilities:
@@ -80,7 +80,6 @@ class PieceWriter:
 
     def __init__(self, store: PieceStore, piece: int) -> None:
         self._path = store.path(piece)
-        store.folder.mkdir(parents=True, exist_ok=True)
         self._staged = staged_name(self._path)
         self._file = self._staged.open("xb")
 
