@@ -36,7 +36,7 @@ def frames(count: int) -> list[Frame]:
             picture = np.roll(ground, index, axis=1)
             picture[20:44, (2 * index) % 60 : (2 * index) % 60 + 24] = thing[:24, :24]
         pictures.append(picture)
-    return [Frame(picture, index, index, Fraction(1, 25)) for index, picture in enumerate(pictures)]
+    return [Frame(p, index, index, Fraction(1, 25), scene=index // 40) for index, p in enumerate(pictures)]
 
 
 PRIORS = ("residual", "residual_speed")
@@ -84,7 +84,7 @@ def test_pieces_give_the_maps_of_one_run_to_the_bit(engine: Engine, tmp_path: Pa
     kept.finish()
     assert list(missing(store, 9)) == []
     assert all(np.array_equal(a, b) for a, b in zip(plain, joined, strict=True))
-    assert all(25 - splitting.margin <= start < 50 for start in calls[before:]), "only what was missing is computed"
+    assert 8 <= len(calls) - before <= (25 + splitting.margin) / 3 + 3, "only what was missing is computed"
     before = len(calls)
     assert all(
         np.array_equal(a, b) for a, b in zip(plain, maps(source, KeptEngine(Counting(), store, splitting)), strict=True)

@@ -233,7 +233,10 @@ def _infer_scene(
         for index, values in stitcher.ready(final):
             yield frames.pop(index), values
 
+    begins: Callable[[int], None] | None = getattr(engine, "begins", None)  # asked of one that counts all frames
     for index, item in enumerate(inputs):
+        if index == 0 and begins is not None:
+            begins(item.frame.index)
         frames[index] = item.frame
         held[index] = item
         yield from work(planner.push(index), engine.behind)

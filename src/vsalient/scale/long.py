@@ -89,12 +89,17 @@ class KeptEngine:
         self._engine, self._store, self._splitting, self._only = engine, store, splitting, only
         self._kept = frozenset(store.whole())
         self._end = min((piece + 1 for piece in self._kept if store.is_last(piece)), default=None)
+        self._scene = 0
         self.behind = engine.behind
         self._writer: tuple[int, PieceWriter] | None = None
 
     def reset(self) -> None:
         """Another video begins."""
         self._engine.reset()
+
+    def begins(self, frame: int) -> None:
+        """A scene begins at this frame of the film; clips count their frames from there."""
+        self._scene = frame
 
     def idle(self, index: int) -> bool:
         """Whether the network will not look at a frame."""
@@ -114,7 +119,8 @@ class KeptEngine:
         What waits raises `PieceDone` once the one piece that was wanted lies behind.
         """
         split = self._splitting
-        start = min(indices)
+        place = [self._scene + index for index in indices]
+        start = min(place)
         piece = start // split.frames
         shape = (len(indices if outputs is None else outputs), *frames[0].shape[1:])
         awake = self._wanted(piece) or self._wanted((start + split.margin) // split.frames)
@@ -127,9 +133,9 @@ class KeptEngine:
             values = None if begun is None else begun()
             if self._wanted(piece):
                 assert values is not None and self._writer is not None
-                self._writer[1].add(indices, values)
+                self._writer[1].add(place, values)
                 return values
-            return self._store.read(piece, indices) if self._only is None else np.zeros(shape, np.float32)
+            return self._store.read(piece, place) if self._only is None else np.zeros(shape, np.float32)
 
         return finish
 
