@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import platform
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,8 @@ def load_openvino() -> Any:
     Raises:
         MissingDependencyError: it is not installed, or does not load.
     """
+    # It would report its use to its makers, from a process of its own. Without this module it does not.
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     try:
         return importlib.import_module("openvino")
     except (ImportError, OSError) as error:
