@@ -108,7 +108,7 @@ class LongFilms:
                 kept.append(KeptEngine(engine, store, splitting, only=piece))
                 return kept[0]
 
-            worker.narrator.say(f"{job.source}: piece {piece + 1}")
+            worker.console.say(f"{job.source}: piece {piece + 1}")
             try:
                 ended = False
                 with (
