@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vsalient import __version__
-from vsalient.cli.shared.outcome import expected_frames
+from vsalient.cli.shared.inputs import expected_frames
 from vsalient.figures import Report
 from vsalient.run import Maps
 from vsalient.scale.claims import Claims
