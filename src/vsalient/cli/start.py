@@ -28,7 +28,10 @@ def main(args: list[str] | None = None) -> NoReturn:
     if args is None:
         _speak_any_name()
     try:
-        code = _run(args, stopping)
+        try:
+            code = _run(args, stopping)
+        except KeyboardInterrupt:  # between two lines of ours, where `_run` does not see it
+            code = _interrupted(stopping)
         if args is None:
             _leave(code, stopping)
     finally:
@@ -87,6 +90,11 @@ def _run(args: list[str] | None, stopping: Stopping) -> int:
         # What a library makes of a Ctrl-C within it may be any error at all.
         if not stopping.received and not _is_abort(error):
             return _explain(error)
+    return _interrupted(stopping)
+
+
+def _interrupted(stopping: Stopping) -> int:
+    """Say it, and give the exit code of having been stopped."""
     with contextlib.suppress(OSError):
         sys.stderr.write("Interrupted.\n")
         sys.stderr.flush()

@@ -128,7 +128,9 @@ def _as_planes(x: Tensor, weight: Tensor, groups: int) -> bool:
         return weight.shape[2] == 1 and torch.is_grad_enabled() and dtype in (torch.bfloat16, torch.float16)
     large = x.shape[0] > 1 or x.shape[0] * x.shape[1] * x.shape[2] * x.shape[3] > ONEDNN_ABOVE
     wide = weight.shape[-1] > 3 and weight.shape[-2] > 3
-    return not (large or wide or groups > 1)
+    # With one thread PyTorch keeps kernels of one position to itself, too, up to 15 clips.
+    single = torch.get_num_threads() == 1 and weight.shape[-2:] == (1, 1) and x.shape[0] < 16
+    return (single and groups == 1) or not (large or wide or groups > 1)
 
 
 def _by_frames(
