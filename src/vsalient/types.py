@@ -98,6 +98,7 @@ class VideoInfo:
         pixel_aspect: width over height of a pixel, upright; 1 for nearly all videos.
         interlaced: frames are stored as two fields of different moments.
         hdr: "PQ" or "HLG" where that was mapped to standard dynamic range, else "".
+        breaks_off: frames may end before the source does, whose sound must end with them.
         extras: title, chapters and the like; None where a source has no such thing.
     """
 
@@ -118,6 +119,7 @@ class VideoInfo:
     pixel_aspect: Fraction = Fraction(1)
     interlaced: bool = False
     hdr: str = ""
+    breaks_off: bool = False
     extras: Extras | None = None
 
 

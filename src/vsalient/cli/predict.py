@@ -26,7 +26,7 @@ from vsalient.cli.shared.options import (
     options,
     range_options,
 )
-from vsalient.cli.work import Worker, show_plan
+from vsalient.cli.work import Reading, Worker, show_plan
 from vsalient.outputs.looks import Looks
 from vsalient.procedure import plan_procedure
 
@@ -105,15 +105,20 @@ def command(
     start: float | None,
     end: float | None,
     rate: float | None,
+    every: int,
+    limit: int | None,
+    deinterlace: str,
 ) -> int:
     """Write saliency videos, maps and masks: white where the object is that stands out, black elsewhere.
 
-    INPUT is a video, a folder of frames, a folder of videos, a glob, or - for a list of paths on stdin.
+    INPUT is a video, a folder of frames, a folder of videos, a glob, an address, or - for a film or a list of paths
+    on stdin.
     """
     many = Many.current()
     check_batch_options(overwrite, skip_existing, quiet, verbose)
     exact = check_engine_options(device, dtype, exact, protocol, engine)
     check_times(start, end, rate)
+    reading = Reading(every=every, limit=limit, deinterlace=deinterlace == "auto")
     wanted = parse_kinds(kinds)
     entry = find_entry(model, own_weights=weights is not None)
     procedure = plan_procedure(
@@ -170,6 +175,7 @@ def command(
         looks=looks,
         overwrite=overwrite,
         span=(start, end, rate),
+        reading=reading,
         print_paths=not as_json,
         binarise=binarise,
     )

@@ -137,10 +137,14 @@ def command(
     start: float | None,
     end: float | None,
     rate: float | None,
+    every: int,
+    limit: int | None,
+    deinterlace: str,
 ) -> int:
     """Turn videos, or saliency maps made earlier, into object masks.
 
-    INPUT is a video, a folder of frames, a folder of videos, a glob, or - for a list of paths on stdin.
+    INPUT is a video, a folder of frames, a folder of videos, a glob, an address, or - for a film or a list of paths
+    on stdin.
     """
     many = Many.current()
     check_batch_options(overwrite, skip_existing, quiet, verbose)
@@ -149,11 +153,12 @@ def command(
     # What can be slow to import comes after the help and the cheapest checks.
     from vsalient.checkpoints import find_entry
     from vsalient.cli.shared.naming import keep_wanted, parse_kinds, plan_targets
-    from vsalient.cli.work import Worker, show_plan
+    from vsalient.cli.work import Reading, Worker, show_plan
     from vsalient.procedure import plan_procedure
     from vsalient.segment.masks import Masks
     from vsalient.segment.segmenter import Cleanup
 
+    reading = Reading(every=every, limit=limit, deinterlace=deinterlace == "auto")
     wanted = parse_kinds(kinds)
     cleanup = Cleanup(median=median, min_area=_area(min_area), fill=fill_holes, largest=largest)
     masks = Masks(
@@ -223,6 +228,7 @@ def command(
         looks=looks,
         overwrite=overwrite,
         span=(start, end, rate),
+        reading=reading,
         print_paths=not as_json,
         segmenting=segmenting,
         maps=made,

@@ -5,6 +5,7 @@ Only the standard library is imported here, so that a Ctrl-C while the rest is b
 
 import atexit
 import contextlib
+import errno
 import io
 import os
 import signal
@@ -137,7 +138,10 @@ def _explain(error: Exception) -> int:
         return 0
     if os.environ.get("VSALIENT_DEBUG") or not isinstance(error, VsalientError | OSError):
         raise error
-    click.echo(f"Error: {plain(' '.join(str(error).split()))}", err=True)
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and not isinstance(error, VsalientError) and error.errno == errno.ENAMETOOLONG:
+        text = f"{error.filename}: the name is too long for this file system; give a shorter -o"
+    click.echo(f"Error: {plain(text)}", err=True)
     return 1
 
 

@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +29,31 @@ if TYPE_CHECKING:
     from vsalient.segment.segmenter import Segmenting
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Which frames of an input are taken, and how.
+
+    Attributes:
+        every: only every N-th frame.
+        limit: so many at most.
+        deinterlace: make whole pictures of interlaced ones.
+    """
+
+    every: int = 1
+    limit: int | None = None
+    deinterlace: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the numbers.
+
+        Raises:
+            OptionError: one leaves no frame.
+        """
+        from vsalient.media.thin import check_thinning
+
+        check_thinning(self.every, self.limit)
+
+
 @dataclass(kw_only=True)
 class Worker:
     """Does one job after another with one model, which the first job that needs it loads.
@@ -40,6 +65,7 @@ class Worker:
         looks: of the outputs.
         overwrite: replace what exists.
         span: start, end in seconds, and frames a second of frame folders.
+        reading: which frames are taken, and how.
         print_paths: print what was written on stdout.
         segmenting: from maps to masks; None leaves the maps as they are.
         binarise: makes masks where there is no segmenting.
@@ -55,6 +81,7 @@ class Worker:
     overwrite: bool
     span: tuple[float | None, float | None, float | None]
     print_paths: bool
+    reading: Reading = field(default_factory=Reading)
     segmenting: "Segmenting | None" = None
     binarise: Binarise = halve
     maps: dict[Path, Path] | None = None
@@ -94,8 +121,10 @@ class Worker:
         segmenter = None
         if self.segmenting is not None:
             segmenter = self.segmenting.begin(stem_of(job.source), lambda: self.open(job.source))
+        from vsalient.media.addresses import address_of
+
         targets = [(target.kind, target.path) for target in job.targets]
-        sound = job.source if job.source.is_file() else None
+        sound = job.source if job.source.is_file() or address_of(job.source) is not None else None
         with (
             opened(
                 targets, source.info, source=sound, span=(start, end), overwrite=self.overwrite, looks=self.looks
@@ -120,7 +149,15 @@ class Worker:
         from vsalient.media import exact_rate, open_source
 
         start, end, rate = self.span
-        return open_source(path, start=start, end=end, rate=None if rate is None else exact_rate(rate))
+        return open_source(
+            path,
+            start=start,
+            end=end,
+            rate=None if rate is None else exact_rate(rate),
+            deinterlace=self.reading.deinterlace,
+            every=self.reading.every,
+            limit=self.reading.limit,
+        )
 
     def prepare(self) -> None:
         """Load the model, if one is needed, before the first job.

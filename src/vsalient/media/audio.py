@@ -183,9 +183,9 @@ class AudioTracks:
             track.pass_on(packet, round(self._begin / track.source.time_base), self._output)
             self._next = next(self._packets, None)
 
-    def finish(self) -> None:
-        """Write the rest and empty the encoders."""
-        self.write_until(None)
+    def finish(self, end: Fraction | None = None) -> None:
+        """Write the rest, or what is left up to a time of the output, and empty the encoders."""
+        self.write_until(end)
         for track in self._tracks:
             track.finish(self._output)
 

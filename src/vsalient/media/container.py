@@ -10,6 +10,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vsalient.errors import DecodeError, InputError
+from vsalient.media.addresses import PATIENCE, address_of, check_address, wait_for_pipe
 
 # FFmpeg reads any text file as ANSI art under these names; nobody means that.
 _TEXT_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
@@ -32,12 +33,15 @@ def open_container(path: Path) -> InputContainer:
         InputError: no such file, a folder, or no permission.
         DecodeError: an empty file, or one that FFmpeg does not recognise.
     """
+    if (address := address_of(path)) is not None and not path.exists():
+        return _open_address(address)
     if not path.exists():
         raise InputError(f"{path} does not exist; check the name.")
     if path.is_dir():
         raise InputError(f"{path} is a folder where a video file was expected.")
     if path.is_file() and path.stat().st_size == 0:
         raise DecodeError(f"{path} is empty (0 bytes); copy or record it again.")
+    wait_for_pipe(path)
     try:
         container = av.open(ffmpeg_name(path), "r", metadata_errors="replace", options=_restrictions())
     except (av.FFmpegError, OSError) as error:
@@ -58,6 +62,18 @@ def _restrictions() -> dict[str, str]:
     if not os.environ.get("VSALIENT_PLAIN_MEDIA"):
         return {}
     return {"protocol_whitelist": "file", "format_whitelist": PLAIN_FORMATS}
+
+
+def _open_address(address: str) -> InputContainer:
+    check_address(address)
+    if os.environ.get("VSALIENT_PLAIN_MEDIA"):
+        raise InputError(f"{address} is an address, which is not read here: give a file.")
+    try:
+        return av.open(address, "r", metadata_errors="replace", timeout=PATIENCE)
+    except (av.FFmpegError, OSError) as error:
+        late = isinstance(error, av.ExitError | TimeoutError)
+        reason = f"no answer within {PATIENCE[0]:g} s" if late else (error.strerror or str(error)).lower()
+        raise InputError(f"{address} cannot be read: {reason}.") from None
 
 
 def _why(path: Path, error: Exception) -> str:

@@ -89,7 +89,7 @@ class VideoEncoder:
         self._held: Packet[VideoStream] | None = None  # the newest packet: its duration is known when the next comes
         self._durations: dict[int, int] = {}  # of pictures whose packets have not come, by pts
         self._end = 0  # pts at which the last picture ends
-        self._aspect = info.pixel_aspect
+        self._aspect, self._breaks_off = info.pixel_aspect, info.breaks_off
         # libvpx counts in nothing finer than a nanosecond; where the file holds milliseconds, nothing is lost.
         coarse = path.suffix.lower() in (".mkv", ".webm") and info.time_base.denominator > _FINEST
         self._unit = Fraction(1, 1_000_000) if coarse else info.time_base
@@ -111,7 +111,7 @@ class VideoEncoder:
                 write_extras(self._container, self._stream, info, start=self._shift, end=until)
                 if source is not None and info.extras is not None and info.extras.left_out:
                     log.warning("%s: left out of it: %s.", path, ", ".join(info.extras.left_out))
-                if source is not None and source.is_file() and audio and info.has_audio:
+                if source is not None and audio and info.has_audio:
                     self._audio = AudioTracks(
                         source, self._container, path.suffix.lower(), start=self._shift, end=until
                     )
@@ -233,7 +233,7 @@ class VideoEncoder:
                 self._mux(self._stream.encode(None))
                 self._mux_last()
                 if self._audio is not None:
-                    self._audio.finish()
+                    self._audio.finish(self._end * self._unit if self._breaks_off else None)
                 container, self._container = self._container, None
                 width, height = self._stream.width, self._stream.height
                 container.close()

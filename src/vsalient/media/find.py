@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vsalient.datasets.names import VIDEOS
 from vsalient.errors import InputError
+from vsalient.media.addresses import address_of, check_address, file_of
 from vsalient.media.images import (
     ANIMATION_SUFFIXES,
     DEFAULT_RATE,
@@ -15,9 +16,11 @@ from vsalient.media.images import (
     ImageSource,
     list_images,
     natural_key,
+    numbered,
 )
 from vsalient.media.picture import IMAGE_SUFFIXES, is_still
 from vsalient.media.source import Source
+from vsalient.media.thin import Thinned, check_thinning
 from vsalient.media.video import VideoSource
 
 log = logging.getLogger(__name__)
@@ -30,6 +33,8 @@ def open_source(
     end: float | None = None,
     rate: Fraction | None = None,
     deinterlace: bool = True,
+    every: int = 1,
+    limit: int | None = None,
 ) -> Source:
     """Open a video file, a picture, or a folder of frames.
 
@@ -39,6 +44,8 @@ def open_source(
         end: seconds; frames at or after it are left out.
         rate: frames a second of a frame folder (25 when None); videos have their own clock.
         deinterlace: make whole pictures of interlaced ones.
+        every: take every N-th frame only.
+        limit: take so many frames at most.
 
     Raises:
         InputError: nothing there, an empty folder, no frame in the range.
@@ -46,8 +53,18 @@ def open_source(
         OptionError: an impossible range or rate.
     """
     path = Path(path)
+    check_thinning(every, limit)
+    source = _open_whole(path, start, end, rate or DEFAULT_RATE, deinterlace)
+    return source if every == 1 and limit is None else Thinned(source, every=every, limit=limit)
+
+
+def _open_whole(path: Path, start: float | None, end: float | None, rate: Fraction, deinterlace: bool) -> Source:
     if path.is_dir():
-        return FrameFolder(path, rate=rate or DEFAULT_RATE, start=start, end=end)
+        return FrameFolder(path, rate=rate, start=start, end=end)
+    if not path.exists() and (files := numbered(path)):
+        return FrameFolder(path.parent, rate=rate, start=start, end=end, files=files)
+    if address_of(path) is not None:
+        return VideoSource(path, start=start, end=end, deinterlace=deinterlace)
     if path.suffix.lower() in IMAGE_SUFFIXES | ANIMATION_SUFFIXES or is_still(path):
         return ImageSource(path, start=start, end=end)
     return VideoSource(path, start=start, end=end, deinterlace=deinterlace)
@@ -72,12 +89,19 @@ def find_sources(inputs: Sequence[str | Path]) -> list[Path]:
 
 def _expand(item: str | Path) -> list[Path]:
     path = Path(item)
+    if (address := address_of(item)) is not None and not path.exists():
+        if (file := file_of(address)) is None:
+            check_address(address)
+            return [path]
+        path = file
     if path.is_dir():
         sources = list(_in_folder(path))
         if not sources:
             raise InputError(f"{path} holds no videos and no pictures; give a file, or a folder that has some.")
         return sources
     if path.exists():
+        return [path]
+    if numbered(path):
         return [path]
     if not glob.has_magic(str(item)):
         raise InputError(f"{path} does not exist; check the name.")

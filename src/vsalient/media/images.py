@@ -2,7 +2,8 @@
 
 import itertools
 import logging
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ ANIMATION_SUFFIXES = frozenset({".gif", ".apng", ".webp", ".png", ".avif", ".avi
 DEFAULT_RATE = Fraction(25)
 """Frames a second of a folder of frames, which has no clock of its own."""
 
+_NUMBER = re.compile(r"%0?(\d{0,2})d")
 _MILLISECOND = Fraction(1, 1000)
 
 
@@ -41,6 +43,7 @@ class FrameFolder(Source):
         rate: frames a second.
         start: seconds; earlier frames are left out.
         end: seconds; frames at or after it are left out.
+        files: the pictures, in order; those of the folder when None.
 
     Raises:
         InputError: no pictures, none in the range, or (while reading) a picture of another size.
@@ -48,12 +51,18 @@ class FrameFolder(Source):
     """
 
     def __init__(
-        self, path: Path, *, rate: Fraction = DEFAULT_RATE, start: float | None = None, end: float | None = None
+        self,
+        path: Path,
+        *,
+        rate: Fraction = DEFAULT_RATE,
+        start: float | None = None,
+        end: float | None = None,
+        files: Sequence[Path] | None = None,
     ) -> None:
         check_range(start, end)
         if rate <= 0:
             raise OptionError(f"rate {rate} is not positive; give frames a second, such as 25.")
-        files = list_images(path)
+        files = list_images(path) if files is None else list(files)
         if not files:
             raise InputError(f"{path} holds no pictures ({', '.join(sorted(IMAGE_SUFFIXES))}).")
         self._time_base = 1 / rate
@@ -212,6 +221,21 @@ def _milliseconds(image: Image.Image) -> int:
     """How long one picture of an animation stands; 100 ms when it does not say, as browsers have it."""
     duration: Any = image.info.get("duration", 0)
     return max(1, round(duration)) if duration else 100
+
+
+def numbered(pattern: Path) -> list[Path]:
+    """The pictures that a name such as `frame%05d.png` stands for, in the order of their numbers; none for other names.
+
+    The number may have any digits from as many on as the pattern asks for, as FFmpeg has it.
+    """
+    match = _NUMBER.search(pattern.name)
+    if match is None or not pattern.parent.is_dir():
+        return []
+    least = int(match[1] or 1)
+    before, after = re.escape(pattern.name[: match.start()]), re.escape(pattern.name[match.end() :])
+    name = re.compile(f"{before}([0-9]{{{least},}}){after}")
+    found = [(int(hit[1]), file) for file in pattern.parent.iterdir() if (hit := name.fullmatch(file.name))]
+    return [file for _, file in sorted(found) if file.is_file()]
 
 
 def list_images(folder: Path) -> list[Path]:

@@ -1,17 +1,17 @@
 """From what was typed to the videos and frame folders that are meant."""
 
 import logging
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from vsalient.cli.shared.outcome import Outcome
+from vsalient.cli.shared.standard_input import read_inputs
 from vsalient.errors import InputError
 from vsalient.types import VideoInfo
 
 
 def find_inputs(inputs: Sequence[str], *, keep_going: bool, quiet: bool = False) -> tuple[list[Path], list[Outcome]]:
-    """Expand globs and folders; `-` stands for paths on stdin, one a line.
+    """Expand globs and folders; `-` stands for what comes on stdin: a film, or paths, one a line.
 
     Returns:
         The videos and frame folders, without repeats, and with `keep_going` the inputs that failed.
@@ -42,7 +42,7 @@ def find_inputs(inputs: Sequence[str], *, keep_going: bool, quiet: bool = False)
 def _with_stdin(inputs: Sequence[str]) -> Iterable[str]:
     for text in inputs:
         if text == "-":
-            yield from (line.strip() for line in sys.stdin or () if line.strip())
+            yield from read_inputs()
         else:
             yield text
 

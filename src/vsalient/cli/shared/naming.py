@@ -10,7 +10,7 @@ from pathlib import Path
 from vsalient.errors import OptionError, OutputError
 from vsalient.outputs.kinds import KINDS, Kind
 
-FIELDS = ("stem", "model", "kind", "parent", "ext")
+FIELDS = ("stem", "suffix", "model", "kind", "parent", "ext")
 _FILE_ENDINGS = (
     ".mp4",
     ".mkv",
@@ -114,7 +114,7 @@ def plan_targets(
                 if taken[place] == job.source:
                     step = "give -o a template with {kind}"
                 elif taken[place].parent.resolve() == job.source.parent.resolve():
-                    step = "run vsalient for each of them, with another -o"
+                    step = "give -o a template with {suffix}"
                 else:
                     step = "give -o a template with {parent}"
                 raise OptionError(f"two outputs would be {target.path} (of {taken[place]} and {job.source}): {step}")
@@ -144,6 +144,12 @@ def keep_wanted(jobs: Sequence[Job], *, overwrite: bool, skip_existing: bool) ->
 
 def stem_of(source: Path) -> str:
     """The name of a video without its ending, or of a frame folder in full."""
+    from vsalient.media.addresses import address_of, stem_of_address
+
+    if (address := address_of(source)) is not None and not source.exists():
+        return stem_of_address(address)
+    if "%" in source.name and not source.exists():  # numbered pictures are called after their folder
+        source = source.parent
     source = source.resolve() if source.name in ("", ".", "..") else source
     return source.name if source.is_dir() else source.stem
 
@@ -158,7 +164,7 @@ def _check(kind: Kind, path: Path) -> None:
 
 
 def _template(sources: Sequence[Path], kinds: Sequence[str], output: str | None) -> str:
-    default = "{stem}_{label}{suffix}"
+    default = "{stem}_{label}{ending}"
     if output is None:
         return default
     if "{" in output:
@@ -196,7 +202,8 @@ def _fill(template: str, source: Path, kind: Kind, model: str, ending: str | Non
         parent=str(source.parent),
         ext=suffix[1:],
         label=kind.label,
-        suffix=suffix,
+        suffix="" if source.is_dir() else source.suffix[1:],
+        ending=suffix,
     )
     # A folder has no ending: "{stem}_{kind}.{ext}" must not leave a dot behind.
     return Path(text if suffix else text.rstrip("."))

@@ -65,8 +65,8 @@ def look_options(default: str) -> Callable[[Command], Command]:
     """-o, -w, and how outputs look: --mask-style, --lossless, --alpha-format, --background-color, --no-audio."""
     return options(
         option("Output", "-o", "--output", metavar="PATH",
-               help="A folder, a file, or a template with {stem}, {model}, {kind}, {ext} and {parent} (the input's "
-                    "folder).  [default: the current folder]"),
+               help="A folder, a file, or a template with {stem}, {suffix}, {model}, {kind}, {ext} and {parent} (the "
+                    "input's folder).  [default: the current folder]"),
         option("Output", "-w", "--write", "kinds", multiple=True, default=(default,), metavar="KIND[,KIND...]",
                shell_complete=complete.kinds,
                help=f"What to write, one or several of: {', '.join(KINDS)}.  [default: {default}]"),
@@ -148,13 +148,42 @@ def clip_options(command: Command) -> Command:
     )(command)  # fmt: skip
 
 
+class Seconds(click.ParamType):  # type: ignore[type-arg]
+    """A time as seconds, `mm:ss` or `hh:mm:ss`, with decimals."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read one."""
+        if isinstance(value, float | int):
+            return float(value)
+        seconds = 0.0
+        parts = str(value).split(":")
+        try:
+            for place, part in enumerate(parts):
+                number = float(part)
+                if len(parts) > 3 or (place and not 0 <= number < 60) or (place < len(parts) - 1 and "." in part):
+                    raise ValueError(part)
+                seconds = 60 * seconds + number
+        except ValueError:
+            self.fail(f"{value!r} is no time: give seconds such as 2.5, or mm:ss or hh:mm:ss", param, ctx)
+        return seconds
+
+
+SECONDS = Seconds()
+
+
 def range_options(command: Command) -> Command:
-    """--start, --end, --rate."""
+    """--start, --end, --rate, --every, --limit, --deinterlace."""
     return options(
-        option("Input", "--start", type=float, metavar="SECONDS", help="Begin here."),
-        option("Input", "--end", type=float, metavar="SECONDS", help="Stop before this time."),
+        option("Input", "--start", type=SECONDS, metavar="TIME", help="Begin here: seconds, or [hh:]mm:ss."),
+        option("Input", "--end", type=SECONDS, metavar="TIME", help="Stop before this time."),
         option("Input", "--rate", type=float, metavar="FPS",
                help="Frames a second of a folder of frames; videos have their own clock.  [default: 25]"),
+        option("Input", "--every", type=int, default=1, metavar="N", help="Take every N-th frame only."),
+        option("Input", "--limit", type=int, metavar="N", help="Take N frames at most."),
+        option("Input", "--deinterlace", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
+               help="Make whole pictures of interlaced ones."),
     )(command)  # fmt: skip
 
 
