@@ -194,3 +194,55 @@ def test_jpeg_noise_in_a_png_is_no_label():
     noisy = np.asarray(Image.open(io.BytesIO(save(mask, "JPEG", quality=92))))
     assert len(np.unique(noisy)) > 4
     assert np.array_equal(decode_truth(save(noisy), "t").mask, noisy > 128)
+
+
+def crafted() -> dict[str, bytes]:
+    """Pictures of every kind, cut, flipped, blanked and with headers that promise too much."""
+    import struct
+    import zlib
+
+    rng = np.random.default_rng(1)
+    mask = boxes(255, 255)
+    kinds = {"PNG": {}, "JPEG": {}, "PPM": {}, "BMP": {}, "WEBP": {"lossless": True}, "GIF": {}, "TIFF": {}}
+    files: dict[str, bytes] = {"empty": b"", "text": b"hello", "zeros": bytes(200)}
+    for kind, options in kinds.items():
+        whole = save(mask, kind, **options)
+        files[f"{kind} cut"] = whole[: len(whole) // 2]
+        files[f"{kind} head"] = whole[:12]
+        files[f"{kind} zeroed"] = whole[:30] + bytes(len(whole) - 30)
+        for number in range(6):
+            data = bytearray(whole)
+            for at in rng.integers(4, len(data), 4):
+                data[at] ^= int(rng.integers(1, 256))
+            files[f"{kind} flipped {number}"] = bytes(data)
+    for width, height in ((2**31 - 1, 2**31 - 1), (60_000, 60_000), (0, 0), (1, 2**30)):
+        head = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+        chunks = b"".join(
+            struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+            for name, body in ((b"IHDR", head), (b"IDAT", zlib.compress(bytes(100))), (b"IEND", b""))
+        )
+        files[f"PNG {width}x{height}"] = b"\x89PNG\r\n\x1a\n" + chunks
+        files[f"PGM {width}x{height}"] = f"P5 {width} {height} 255\n".encode() + bytes(64)
+        files[f"PPM {width}x{height}"] = f"P6 {width} {height} 65535\n".encode() + bytes(64)
+        files[f"BMP {width}x{height}"] = b"BM" + struct.pack(
+            "<IHHIIiiHHIIiiII", 100, 0, 0, 54, 40, width, min(height, 2**31 - 1), 1, 24, 0, 0, 0, 0, 0, 0
+        )
+    files["PGM negative"] = b"P5 -3 4 255\n" + bytes(64)
+    files["PGM digits"] = b"P5 " + b"9" * 5000 + b" 4 255\n"
+    files["EXR"] = b"\x76\x2f\x31\x01" + bytes(100)
+    files["HDR"] = b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 99999999 +X 99999999\n"
+    files["JP2"] = b"\x00\x00\x00\x0cjP  \r\n\x87\n" + bytes(60)
+    return files
+
+
+def test_crafted_pictures_end_in_one_line_and_no_noise(capfd):
+    refused = 0
+    for name, data in crafted().items():
+        try:
+            decode_truth(data, name)
+        except (DataError, DecodeError) as error:
+            refused += 1
+            assert "\n" not in str(error) and name in str(error)
+    assert refused > 60
+    out = capfd.readouterr()
+    assert out.out == "" and [line for line in out.err.splitlines() if "TIFF" not in line] == []
