@@ -280,3 +280,56 @@ def test_links_back_end_nothing(tmp_path):
     root = davis(tmp_path / "DAVIS", videos=1)
     (root / "again").symlink_to(root)
     assert open_source(root).names == ["seq0"]
+
+
+def truths(root: Path, kind: str) -> None:
+    if kind == "stills":
+        stills(root / "DUTS-TE-Image", root / "DUTS-TE-Mask")
+    elif kind == "msra10k":
+        stills(root / "Imgs", root / "Imgs")
+    elif kind == "davis17":
+        davis_set(root, VAL)
+    else:
+        make(kind, root)
+
+
+@pytest.mark.parametrize(
+    ("preset", "kind", "sequences"),
+    [
+        ("davis17", "davis17", VAL),
+        ("segtrackv2", "segtrackv2", ["bmx", "worm"]),
+        ("visal", "visal", ["a", "b"]),
+        ("visal", "visal, passed on", ["a", "b"]),
+        ("davsod", "davsod", ["at", "bt"]),
+        ("vos", "vos", ["at", "bt"]),
+        ("youtube-vos", "youtube-vos", ["av", "bv"]),
+        ("vot2016", "vot2016", ["a", "b"]),
+        ("usvd", "usvd", ["a", "b"]),
+        ("10-clips", "10-clips", ["a", "b"]),
+        ("stills", "stills", [""]),
+        ("stills", "msra10k", [""]),
+    ],
+)
+def test_evaluation_knows_every_layout(tmp_path, capsys, preset, kind, sequences):
+    """The frames stand in for predictions: every pixel of the object is bright there, and only those."""
+    from vsalient.datasets.layout import find_frames, find_partner, find_tree
+    from vsalient.datasets.presets import PRESETS
+
+    root = tmp_path / "set"
+    truths(root, kind)
+    split = ",".join(sequences) if preset in ("davis17", "segtrackv2") else None
+    tree = find_tree(root, "ground truth", PRESETS[preset], split)
+    assert [name.rsplit("/", 1)[-1] for name in tree] == sequences
+    if kind not in ("stills", "msra10k", "vot2016"):
+        frames = find_frames(root)
+        assert all(find_partner(name, tree, frames) is not None for name in tree)
+    for name, stored in tree.items():
+        for frame, files in stored.frames.items():
+            mask = np.maximum.reduce([np.asarray(Image.open(file).convert("L")) for file in files])
+            write(tmp_path / "pred" / name / f"{frame}.png", np.where(mask > 0, 255, 0).astype(np.uint8))
+    chosen = ["--split", split] if split else []
+    with pytest.raises(SystemExit) as end:
+        main(["evaluate", str(tmp_path / "pred"), str(root), "--dataset", preset, *chosen, "--metrics", "J", "--json"])
+    out = capsys.readouterr()
+    assert not end.value.code, out.err
+    assert json.loads(out.out)["predictions"][0]["dataset"]["J_mean"] == 1

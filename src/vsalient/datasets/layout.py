@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from vsalient.datasets.names import PICTURES, VIDEOS, bare, few, natural
 from vsalient.datasets.presets import Preset
@@ -16,8 +16,22 @@ from vsalient.errors import DataError, InputError
 if TYPE_CHECKING:
     from vsalient.datasets.masks import Background
 
-_TRUTH_FOLDERS = frozenset({"groundtruth", "ground-truth", "ground_truth", "gt", "annotations", "masks"})
-_FRAME_FOLDERS = ("JPEGImages/480p", "JPEGImages/1080p", "JPEGImages", "Imgs", "frames")
+_TRUTH_FOLDERS = frozenset(
+    {
+        "groundtruth",
+        "ground-truth",
+        "ground_truth",
+        "ground_truth_mask",
+        "gt",
+        "gt_object_level",
+        "annotations",
+        "masks",
+    }
+)
+_FRAME_FOLDERS = ("JPEGImages/480p", "JPEGImages/1080p", "JPEGImages", "Imgs", "Images", "images", "frames")
+_FRAMES_INSIDE = frozenset({"imgs", "images", "input", "src", "frames", "jpegimages"})
+"""Folders of a sequence's frames, beside that of its ground truth."""
+_NO_FRAMES = _TRUTH_FOLDERS | {"gt_instance_level", "fixationmaps", "fixations"}
 _PASSED_OVER = re.compile(r"_PROB_gt$", re.IGNORECASE)
 """FBMS keeps the annotators' confidence beside each ground truth."""
 
@@ -46,11 +60,12 @@ class Video:
 
 Stored = Folder | Video
 
+Kind = Literal["truth", "frames", "maps"]
 Tree = dict[str, Stored]
 """Sequence name -> how it is stored. The name is "" for a flat folder or a single file."""
 
 
-def find_tree(root: Path, what: str, preset: Preset | None = None) -> Tree:
+def find_tree(root: Path, what: str, preset: Preset | None = None, split: str | None = None) -> Tree:
     """Return the sequences below a path.
 
     Args:
@@ -58,6 +73,7 @@ def find_tree(root: Path, what: str, preset: Preset | None = None) -> Tree:
             one video.
         what: "ground truth" or "predictions", for messages.
         preset: for ground truth: where in the data set's own tree to look.
+        split: for ground truth: the part that is wanted, where parts lie in folders of their own.
 
     Raises:
         InputError: nothing there, or no pictures and no videos in it.
@@ -68,12 +84,14 @@ def find_tree(root: Path, what: str, preset: Preset | None = None) -> Tree:
         if root.suffix.lower() in PICTURES or root.suffix.lower() not in VIDEOS:
             raise InputError(f"{what} {root} is no video; give a folder of pictures, or {few(sorted(VIDEOS), 9)}")
         return {"": Video(root)}
-    for below in preset.roots if preset else ():
+    places = (*preset.split_roots.get(split or preset.split or "", ()), *preset.roots) if preset else ()
+    for below in places:
         if (root / below).is_dir():
             root = root / below
             break
     tree: Tree = {}
-    _walk(root, root, tree, truth=preset is not None, seen=set())
+    kind: Kind = "truth" if preset is not None else "frames" if what == "frames" else "maps"
+    _walk(root, root, tree, kind, set())
     if preset is not None and preset.objects:
         tree = _unite_objects(tree)
     if not tree:
@@ -156,18 +174,21 @@ def _common_ending(truth: Sequence[str], predictions: Sequence[str]) -> str:
     return ranked[0][0]
 
 
-def _walk(folder: Path, root: Path, tree: Tree, *, truth: bool, seen: set[Path]) -> None:
+def _walk(folder: Path, root: Path, tree: Tree, kind: Kind, seen: set[Path]) -> None:
+    truth = kind == "truth"
     real = folder.resolve()
     if real in seen:
         return  # a link to a folder that has been read, or to one that it is in
     seen.add(real)
     entries = sorted((entry for entry in folder.iterdir() if not entry.name.startswith(".")), key=lambda e: e.name)
     folders = [entry for entry in entries if entry.is_dir()]
+    if kind == "frames":
+        folders = [entry for entry in folders if entry.name.lower() not in _NO_FRAMES]
     inner = [entry for entry in folders if truth and entry.name.lower() in _TRUTH_FOLDERS]
     if inner:
         # A data set that keeps frames and ground truth of a sequence side by side.
         for entry in inner:
-            _walk(entry, root, tree, truth=truth, seen=seen)
+            _walk(entry, root, tree, kind, seen)
         return
     pictures = [
         entry
@@ -175,7 +196,11 @@ def _walk(folder: Path, root: Path, tree: Tree, *, truth: bool, seen: set[Path])
         if entry.suffix.lower() in PICTURES and entry.is_file() and not (truth and _PASSED_OVER.search(entry.stem))
     ]
     if pictures:
-        name = _sequence_name(folder, root, truth=truth)
+        if truth and len({path.stem for path in pictures}) < len(pictures):
+            # MSRA10K keeps `.jpg` pictures and `.png` masks of one name in one folder.
+            masks = {path.stem for path in pictures if path.suffix.lower() == ".png"}
+            pictures = [path for path in pictures if path.suffix.lower() == ".png" or path.stem not in masks]
+        name = _sequence_name(folder, root, kind)
         frames: dict[str, tuple[Path, ...]] = {
             path.stem: (path,) for path in sorted(pictures, key=lambda path: natural(path.stem))
         }
@@ -187,12 +212,12 @@ def _walk(folder: Path, root: Path, tree: Tree, *, truth: bool, seen: set[Path])
         tree[name] = Folder(frames, folder, "white" if truth and _is_fbms(entries) else None)
     for entry in entries:
         if entry.suffix.lower() in VIDEOS - PICTURES and entry.is_file():
-            name = _sequence_name(entry.with_suffix(""), root, truth=False)
+            name = _sequence_name(entry.with_suffix(""), root, "maps")
             if name in tree:
                 raise InputError(f"{folder} holds sequence {name} twice, as pictures and as video; keep one of them")
             tree[name] = Video(entry)
     for entry in folders:
-        _walk(entry, root, tree, truth=truth, seen=seen)
+        _walk(entry, root, tree, kind, seen)
 
 
 def _is_fbms(entries: Sequence[Path]) -> bool:
@@ -200,9 +225,9 @@ def _is_fbms(entries: Sequence[Path]) -> bool:
     return any(entry.name.endswith("Def.dat") or _PASSED_OVER.search(entry.stem) for entry in entries)
 
 
-def _sequence_name(folder: Path, root: Path, *, truth: bool) -> str:
-    parts = folder.relative_to(root).parts
-    return "/".join(part for part in parts if not (truth and part.lower() in _TRUTH_FOLDERS))
+def _sequence_name(folder: Path, root: Path, kind: Kind) -> str:
+    dropped = {"truth": _TRUTH_FOLDERS, "frames": _FRAMES_INSIDE, "maps": frozenset[str]()}[kind]
+    return "/".join(part for part in folder.relative_to(root).parts if part.lower() not in dropped)
 
 
 def _unite_objects(tree: Tree) -> Tree:

@@ -68,7 +68,7 @@ def decode_picture(data: bytes, where: object) -> Picture:
         DecodeError: it is no picture, or damaged.
         DataError: its values are of a kind that neither maps nor masks have.
     """
-    # Pillow, though OpenCV is an eighth faster at 480p: its libraries speak on stderr by themselves when a file is damaged.
+    # Pillow, though OpenCV is an eighth faster at 480p: of a damaged file its libraries speak on stderr by themselves.
     lossy = data[:3] == b"\xff\xd8\xff" or (data[8:12] == b"WEBP" and b"VP8L" not in data[12:64])
     try:
         with Image.open(io.BytesIO(data)) as image:

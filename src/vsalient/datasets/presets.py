@@ -22,6 +22,7 @@ class Preset:
         split: the default split, None for all sequences found.
         splits: split -> sequences.
         objects: ground truth comes as one folder an object, to be united.
+        split_roots: split -> folders that are looked for first, where parts lie in folders of their own.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Preset:
     split: str | None = None
     splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
     objects: bool = False
+    split_roots: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def _names(text: str) -> tuple[str, ...]:
@@ -75,6 +77,17 @@ SEGTRACK_V2 = _names(
     "bird_of_paradise birdfall bmx cheetah drift frog girl hummingbird monkey monkeydog parachute penguin soldier worm"
 )
 
+
+def _parted(name: str, title: str, *, sparse: bool = False) -> Preset:
+    """A set of sequences that hold frames and ground truth side by side, below a folder for each part."""
+    parts = {
+        "test": ("Test Set", "TestSet", "Testset", "Test", "test", f"{title}_test"),
+        "val": ("Validation Set", "Valset", "Validation", "val", f"{title}_val"),
+        "train": ("Training Set", "Trainingset", "Training", "Train", "train", f"{title}_train"),
+    }
+    return Preset(name, title, parts["test"], sparse=sparse, split_roots=parts)
+
+
 PRESETS: dict[str, Preset] = {
     preset.name: preset
     for preset in (
@@ -87,12 +100,20 @@ PRESETS: dict[str, Preset] = {
             splits={"train": DAVIS16_TRAIN, "val": DAVIS16_VAL, "trainval": DAVIS16_TRAIN + DAVIS16_VAL},
         ),
         Preset(
+            "davis17",
+            "DAVIS 2017",
+            ("Annotations_unsupervised/480p", "Annotations/480p", "Annotations"),
+            split="val",
+            splits={"train": DAVIS17_TRAIN, "val": DAVIS17_VAL, "trainval": DAVIS17_TRAIN + DAVIS17_VAL},
+        ),
+        Preset(
             "fbms",
             "FBMS-59",
-            ("Testset", "TestSet", "Annotations", "GroundTruth", "GT"),
+            ("Testset", "TestSet", "FBMS_Testset/Testset", "Annotations", "GroundTruth", "GT"),
             sparse=True,
             split="test",
             splits={"train": FBMS_TRAIN, "test": FBMS_TEST},
+            split_roots={"train": ("Trainingset", "TrainingSet", "FBMS_Trainingset/Trainingset")},
         ),
         Preset(
             "segtrackv2",
@@ -103,6 +124,26 @@ PRESETS: dict[str, Preset] = {
             objects=True,
         ),
         Preset("visal", "ViSal", ("GroundTruth", "Annotations", "GT"), sparse=True),
+        _parted("davsod", "DAVSOD"),
+        _parted("vos", "VOS", sparse=True),
+        Preset(
+            "youtube-vos",
+            "YouTube-VOS",
+            ("valid/Annotations", "train/Annotations", "Annotations"),
+            sparse=True,
+            split_roots={"train": ("train/Annotations",), "valid": ("valid/Annotations",)},
+        ),
+        Preset("vot2016", "VOT2016 with masks", ("VOT2016_masks", "masks", "Annotations", "GroundTruth")),
+        Preset("usvd", "USVD", ("GroundTruth", "Annotations", "GT")),
+        Preset("10-clips", "10-Clips", ("GroundTruth", "Annotations", "GT")),
+        Preset(
+            "stills",
+            "stills",
+            (
+                *("DUTS-TE/DUTS-TE-Mask", "DUTS-TE-Mask", "ground_truth_mask", "GroundTruth", "GT", "gt", "masks"),
+                *("Masks", "MSRA10K_Imgs_GT/Imgs", "Imgs"),
+            ),
+        ),
         Preset("custom", "custom", ("Annotations/480p", "Annotations", "GroundTruth", "GT", "gt")),
     )
 }
@@ -121,6 +162,8 @@ def split_names(preset: Preset, split: str | None) -> tuple[str, ...] | None:
         DataError: the file is empty or cannot be read.
     """
     wanted = preset.split if split is None else split
+    if wanted in preset.split_roots and wanted not in preset.splits:
+        return None  # the part's folder has been entered
     if wanted is None or (wanted == "all" and "all" not in preset.splits):
         return None
     if wanted in preset.splits:

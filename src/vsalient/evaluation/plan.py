@@ -87,7 +87,7 @@ def plan_truth(root: Path, preset: Preset, split: str | None, protocol: Protocol
     Raises:
         InputError, DataError: nothing there, a sequence of the split is missing, or the protocol leaves no frame.
     """
-    found = find_tree(root, "ground truth", preset)
+    found = find_tree(root, "ground truth", preset, split)
     names = split_names(preset, split)
     tree = select_sequences(found, names, root)
     chosen = protocol or preset.protocol
