@@ -542,7 +542,7 @@ def test_json_stands_before_paths_without_eating_them(tmp_path, run):
         (["pred", "gt", "--metrics", "KL"], 1, "--fixations"),
         (["pred", "gt", "--split", "nothing.txt"], 1, "split 'nothing.txt'"),
         (["pred", "gt", "--split", "cow"], 1, "lacks 1 of 1 sequences"),
-        (["pred", "gt", "--dataset", "davis17"], 2, "davis17"),
+        (["pred", "gt", "--dataset", "davis71"], 2, "davis71"),
         (["pred", "gt", "--json", "--csv"], 1, "cannot both go to stdout"),
         (["pred", "gt", "--report", "nowhere/x.html"], 1, "its folder does not exist"),
         (["pred", "gt", "--keep-maps", "x"], 1, "belongs to --model"),
