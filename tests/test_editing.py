@@ -185,3 +185,42 @@ def test_hevc_with_alpha_is_made_or_refused_with_the_reason(place: Path, capsys:
         assert status == 0
     else:
         assert status == 1 and "needs an x265 built with alpha layers" in capsys.readouterr().err
+
+
+def test_a_photo_gives_pictures(place: Path) -> None:
+    Image.fromarray(stripes(1, *SIZE)[0]).save(place / "photo.png")
+    assert run("photo.png", "-w", "video,alpha,overlay,foreground,mask-video", "-q") == 0
+    assert {path.name for path in place.iterdir()} == {
+        "in.mp4", "photo.png", "photo_saliency.png", "photo_alpha.png", "photo_overlay.png", "photo_foreground.png",
+        "photo_mask.png",
+    }  # fmt: skip
+    alpha = np.asarray(Image.open(place / "photo_alpha.png"))
+    np.testing.assert_array_equal(alpha[..., 3] >= 128, mask(0))
+    assert np.asarray(Image.open(place / "photo_saliency.png")).shape == (128, 192)
+    assert np.asarray(Image.open(place / "photo_overlay.png")).shape == (128, 192, 3)
+    assert run("photo.png", "-w", "overlay", "-o", "shown.jpg", "-q") == 0
+    with Image.open(place / "shown.jpg") as shown:
+        assert shown.format == "JPEG" and shown.size == SIZE
+
+
+def test_a_folder_of_photos_of_any_size(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = place / "album"
+    folder.mkdir()
+    for number, size in enumerate([(96, 64), (64, 96), (130, 50)]):
+        Image.fromarray(stripes(1, *size)[0]).save(folder / f"p{number}.png")
+    assert run("album", "--stills", "-w", "alpha", "-o", "out", "-q") == 0
+    assert [path.name for path in sorted((place / "out").iterdir())] == [f"p{number}_alpha.png" for number in range(3)]
+    assert Image.open(place / "out" / "p1_alpha.png").size == (64, 96)
+    assert run("album", "-w", "alpha", "-o", "film", "-q") == 1, "without, they are the frames of one film"
+
+
+@pytest.mark.parametrize(("arguments", "says"), [
+    (["photo.png", "-w", "alpha", "-o", "x.jpg"], "cannot be written to .jpg"),
+    (["in.mp4", "-w", "overlay", "-o", "x.png"], "cannot be written to .png"),
+])  # fmt: skip
+def test_pictures_that_cannot_be(
+    place: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], says: str
+) -> None:
+    Image.fromarray(stripes(1, *SIZE)[0]).save(place / "photo.png")
+    assert run(*arguments) != 0
+    assert says in capsys.readouterr().err and not list(place.glob("x.*"))

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 _NAMES = (
     "matte", "levels", "holes", "specks", "choke", "feather", "steady", "keep_spill", "invert", "behind",
-    "codec", "quality", "preset",
+    "codec", "quality", "preset", "stills",
 )  # fmt: skip
 _MATTED = ("alpha", "foreground", "cutout", "matte", "fill")
 
@@ -70,6 +70,14 @@ class Editing:
         for kind in videos:
             endings[kind] = ending_for(KINDS[kind], choice, endings.get(kind))
         return {"matte": matte, "behind": given["behind"], "encoding": None if choice == Choice() else choice}
+
+    def sources(self, found: "Sequence[Path]") -> "list[Path]":
+        """The inputs; with --stills every picture of a folder is one."""
+        if not self.given["stills"]:
+            return list(found)
+        from vsalient.media.find import photos_of
+
+        return photos_of(found)
 
     def checked(self, plan: "Callable[[Sequence[Path]], list[Job]]") -> "Callable[[Sequence[Path]], list[Job]]":
         """The plan of outputs, which then refuses a codec that one of the files cannot hold (OptionError)."""
@@ -133,6 +141,8 @@ def editing_options(command: Command) -> Command:
         option("Matte", "--background", "behind", metavar="COLOUR|FILE|blur:PIXELS",
                help="Behind the foreground: a colour, a picture, a film (looped or cut, fitted), or the film's own "
                     "ground out of focus.  [default: --background-color]"),
+        option("Input", "--stills", is_flag=True,
+               help="The pictures of a folder have nothing to do with each other: a picture for each of them."),
         option("Encoding", "--codec", type=click.Choice(["h264", "h265", "av1", "vp9", "prores", "ffv1"]),
                help="Video codec, where the file can hold it.  [default: h264; alpha: vp9 or prores]"),
         option("Encoding", "--quality", type=float, metavar="NUMBER",

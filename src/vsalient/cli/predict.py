@@ -143,6 +143,7 @@ def command(
         **editing.looks(wanted, endings),
     )
     sources, failed = many.inputs(inputs, keep_going=keep_going, quiet=quiet)
+    sources = editing.sources(sources)
     name = entry.name
     plan = editing.checked(
         partial(plan_targets, kinds=wanted, output=output, model=name, endings=endings, skip_existing=skip_existing)

@@ -195,6 +195,7 @@ def command(
     )
 
     sources, failed = many.inputs(inputs or maps, keep_going=keep_going, quiet=quiet)
+    sources = editing.sources(sources)
     made = None
     if maps:
         made = _pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}

@@ -18,7 +18,7 @@ from vsalient.media.images import (
     natural_key,
     numbered,
 )
-from vsalient.media.picture import IMAGE_SUFFIXES, is_still
+from vsalient.media.picture import IMAGE_SUFFIXES, PICTURE_ERRORS, is_still
 from vsalient.media.source import Source
 from vsalient.media.thin import Thinned, check_thinning
 from vsalient.media.video import VideoSource
@@ -68,6 +68,26 @@ def _open_whole(path: Path, start: float | None, end: float | None, rate: Fracti
     if path.suffix.lower() in IMAGE_SUFFIXES | ANIMATION_SUFFIXES or is_still(path):
         return ImageSource(path, start=start, end=end)
     return VideoSource(path, start=start, end=end, deinterlace=deinterlace)
+
+
+def is_photo(path: Path) -> bool:
+    """Whether a source is one picture, and no film, animation or folder of frames; told by its name and header."""
+    if not path.is_file() or not (path.suffix.lower() in IMAGE_SUFFIXES or is_still(path)):
+        return False
+    if path.suffix.lower() not in ANIMATION_SUFFIXES:
+        return True
+    from PIL import Image
+
+    try:
+        with Image.open(path) as image:
+            return not getattr(image, "is_animated", False)
+    except PICTURE_ERRORS:
+        return True  # reading it will say what is wrong
+
+
+def photos_of(sources: Sequence[Path]) -> list[Path]:
+    """Sources, with the pictures of folders of frames each on its own, in natural order."""
+    return [photo for source in sources for photo in (list_images(source) if source.is_dir() else [source])]
 
 
 def find_sources(inputs: Sequence[str | Path]) -> list[Path]:

@@ -45,17 +45,29 @@ class Kind:
         """The name of the output of a source with this stem; `ending` in place of the usual one."""
         return f"{stem}_{self.label}{(self.endings or ('',))[0] if ending is None else ending}"
 
-    def check_ending(self, path: Path) -> None:
+    @property
+    def still_endings(self) -> tuple[str, ...]:
+        """What it can be written to where the source is one picture, the usual first; none for folders and tables."""
+        if not self.endings or self.endings[0] not in (".mp4", ".mkv", ".webm"):
+            return ()
+        return (".png", ".webp") if ".webm" in self.endings else (".png", ".jpg", ".jpeg", ".webp")
+
+    def check_ending(self, path: Path, *, still: bool = False) -> None:
         """Refuse a name that this kind cannot have.
+
+        Args:
+            path: the name.
+            still: the source is one picture.
 
         Raises:
             OptionError: names the endings that it can have.
         """
         ending = path.suffix.lower()
-        if not self.is_folder and ending not in self.endings:
+        able = self.still_endings + self.endings if still else self.endings
+        if not self.is_folder and ending not in able:
             raise OptionError(
                 f"{path.name}: {self.what} cannot be written to {ending or 'a name without suffix'}; "
-                f"use {' or '.join(self.endings)}."
+                f"use {' or '.join(able)}."
             )
 
     def opener(self) -> Callable[[Opening], Output]:

@@ -10,7 +10,7 @@ from vsalient.outputs.animation import AnimationOutput
 from vsalient.outputs.encodings import encodings
 from vsalient.outputs.output import Opening, Output
 from vsalient.outputs.pictures import PictureFolder
-from vsalient.outputs.video import VideoOutput
+from vsalient.outputs.video import film
 from vsalient.types import Pixels, Result
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def alpha(given: Opening) -> Output:
     paint = Cut(given.looks).rgba
     if given.path.suffix.lower() in (".gif", ".webp"):
         return AnimationOutput(given, paint)
-    return VideoOutput(given, encodings("alpha", given.looks.encoding), paint)
+    return film(given, encodings("alpha", given.looks.encoding), paint)
 
 
 def foreground(given: Opening) -> Output:
@@ -71,17 +71,17 @@ def foreground(given: Opening) -> Output:
         cover = np.asarray(matte.alpha, np.float32) * np.float32(1 / 255)
         return np.asarray(cv2.blendLinear(matte.colors, behind(result), cover, 1 - cover), np.uint8)
 
-    return VideoOutput(given, encodings("colour", looks.encoding), paint, release=behind.close)
+    return film(given, encodings("colour", looks.encoding), paint, release=behind.close)
 
 
 def matte(given: Opening) -> Output:
     """Alpha alone, as gray levels over the full range."""
-    return VideoOutput(given, encodings("levels", given.looks.encoding), Cut(given.looks).alpha, sound=False)
+    return film(given, encodings("levels", given.looks.encoding), Cut(given.looks).alpha, sound=False)
 
 
 def fill(given: Opening) -> Output:
     """The object's own colours alone, not yet multiplied by alpha: the other half of `matte`."""
-    return VideoOutput(given, encodings("colour", given.looks.encoding), Cut(given.looks).colors)
+    return film(given, encodings("colour", given.looks.encoding), Cut(given.looks).colors)
 
 
 def cutouts(given: Opening) -> Output:

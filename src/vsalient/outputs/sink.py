@@ -43,7 +43,9 @@ def check_output(
         raise OptionError(f"{path} is the input itself; choose another name for the output.")
     if origin is not None and path.resolve() in (*origin.resolve().parents, origin.parent.resolve()):
         raise OptionError(f"{path} is the folder that the input is in; choose another name for the output.")
-    kind.check_ending(path)
+    from vsalient.media import is_photo
+
+    kind.check_ending(path, still=origin is not None and is_photo(origin))
     if kind.is_folder and path.exists() and not path.is_dir():
         raise OutputError(f"{path} is a file where a folder of pictures should go; choose another name.")
     if not kind.is_folder and path.is_dir():

@@ -1,7 +1,12 @@
 """The outputs that are one video file: a painter, how its pictures are encoded, and the openers of the kinds."""
 
 from collections.abc import Callable, Mapping
+from io import BytesIO
 
+from PIL import Image
+
+from vsalient.errors import OutputError
+from vsalient.files import StagedFile
 from vsalient.media.encoder import Encoding, VideoEncoder
 from vsalient.outputs.encodings import encodings
 from vsalient.outputs.output import Opening, Output
@@ -67,26 +72,81 @@ class VideoOutput(Output):
         self._encoder.abort()
 
 
+class StillOutput(Output):
+    """One picture, for a source that is one picture: PNG, JPEG or WebP by the ending.
+
+    Args:
+        given: where, of what, and how.
+        paint: result -> the picture: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA.
+        release: called at the end, however it comes.
+
+    Raises:
+        OutputError: the file exists, or the place cannot be written to.
+    """
+
+    def __init__(self, given: Opening, paint: Painter, release: Callable[[], None] | None = None) -> None:
+        self.path = given.path
+        self._paint, self._release = paint, release or (lambda: None)
+        self._staged = StagedFile(given.path, overwrite=given.overwrite)
+        choice = given.looks.encoding
+        self._quality = 92 if choice is None or choice.quality is None else round(100 - choice.quality)
+
+    def write(self, result: Result) -> None:
+        """Paint and encode the picture."""
+        if result.index > 0:
+            raise OutputError(f"{self.path} holds one picture, and more came; write a video, or a folder of PNGs.")
+        picture = Image.fromarray(self._paint(result))
+        form = {".png": "png", ".webp": "webp"}.get(self.path.suffix.lower(), "jpeg")
+        settings = {"compress_level": 6} if form == "png" else {"quality": self._quality}
+        encoded = BytesIO()
+        picture.save(encoded, form, **settings)
+        self._staged.write(encoded.getvalue())
+
+    def close(self) -> None:
+        """Take the final name."""
+        self._release()
+        self._staged.commit()
+
+    def abort(self) -> None:
+        """Remove what was written."""
+        self._release()
+        self._staged.discard()
+
+
+def film(
+    given: Opening,
+    encodings: Mapping[str, Encoding],
+    paint: Painter,
+    *,
+    sound: bool = True,
+    release: Callable[[], None] | None = None,
+) -> Output:
+    """A video; or a picture, where the name that was let through is that of one. Arguments as of `VideoOutput`."""
+    if given.path.suffix.lower() in encodings:
+        return VideoOutput(given, encodings, paint, sound=sound, release=release)
+    return StillOutput(given, paint, release)
+
+
 def levels(given: Opening) -> Output:
     """The saliency maps as gray levels over the full range: white is salient."""
-    return VideoOutput(given, encodings("levels", given.looks.encoding), gray, sound=False)
+    return film(given, encodings("levels", given.looks.encoding), gray, sound=False)
 
 
 def masks(given: Opening) -> Output:
     """The masks as 0 and 255; in .mp4 and .mov within a few levels (threshold at 128 when reading)."""
-    return VideoOutput(given, encodings("levels", given.looks.encoding), black_and_white, sound=False)
+    return film(given, encodings("levels", given.looks.encoding), black_and_white, sound=False)
 
 
 def overlay(given: Opening) -> Output:
     """The video with its salient object tinted and outlined, and the rest darkened."""
-    return VideoOutput(given, encodings("colour", given.looks.encoding), Tint(given.looks.tint))
+    return film(given, encodings("colour", given.looks.encoding), Tint(given.looks.tint))
 
 
 def contours(given: Opening) -> Output:
     """The video with a line around the mask, and nothing else changed."""
-    return VideoOutput(given, encodings("colour", given.looks.encoding), Tint(given.looks.tint, strength=0.0, dim=0.0))
+    return film(given, encodings("colour", given.looks.encoding), Tint(given.looks.tint, strength=0.0, dim=0.0))
 
 
 def heatmap(given: Opening) -> Output:
     """The video in gray under a heat map of its saliency."""
-    return VideoOutput(given, encodings("colour", given.looks.encoding), Heat())
+    return film(given, encodings("colour", given.looks.encoding), Heat())

@@ -93,7 +93,10 @@ def plan_targets(
     template = _template(sources, kinds, output)
     jobs = []
     for source in sources:
-        names = {kind: _fill(template, source, KINDS[kind], model, (endings or {}).get(kind)) for kind in kinds}
+        names = {
+            kind: _fill(template, source, KINDS[kind], model, _ending(source, KINDS[kind], endings or {}))
+            for kind in kinds
+        }
         jobs.append(Job(source, tuple(Target(kind, path) for kind, path in names.items())))
     if skip_existing:
         made = {target.path.resolve(): job.source for job in jobs for target in job.targets}
@@ -123,7 +126,7 @@ def plan_targets(
             if place in holders:
                 raise OutputError(f"{target.path} is a folder that holds the input {holders[place]}: choose another -o")
             taken[place] = job.source
-            _check(KINDS[target.kind], target.path)
+            _check(KINDS[target.kind], target.path, job.source)
     return jobs
 
 
@@ -154,13 +157,23 @@ def stem_of(source: Path) -> str:
     return source.name if source.is_dir() else source.stem
 
 
-def _check(kind: Kind, path: Path) -> None:
+def _check(kind: Kind, path: Path, source: Path) -> None:
     from vsalient.outputs import check_output
 
     if kind.is_folder and path.suffix.lower() in _FILE_ENDINGS:
         raise OptionError(f"{kind.what} are a folder of PNGs, not {path}: give -o a folder")
     # What exists is looked at later: it may have to be skipped.
-    check_output(kind, path, overwrite=True)
+    check_output(kind, path, source=source, overwrite=True)
+
+
+def _ending(source: Path, kind: Kind, endings: Mapping[str, str]) -> str | None:
+    """The ending that is not the kind's usual one: what was asked for, or a picture's for a picture."""
+    if kind.still_endings and endings.get(kind.name) not in (".gif", ".webp"):
+        from vsalient.media import is_photo
+
+        if is_photo(source):
+            return kind.still_endings[0]
+    return endings.get(kind.name)
 
 
 def _template(sources: Sequence[Path], kinds: Sequence[str], output: str | None) -> str:
