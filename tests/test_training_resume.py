@@ -1,5 +1,6 @@
 """Resuming is exact, and what cannot be resumed is refused in one line."""
 
+import json
 import os
 import pickle
 import resource
@@ -7,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
-from training_data import shard
+from training_data import davis, shard
 from vsalient.cli.app import main
 from vsalient.errors import CheckpointError, DeviceError, OptionError, OutputError, TrainingError
 from vsalient.training import state as states
@@ -321,3 +324,70 @@ def test_minutes_stop_a_run_and_say_so(recipe, data, tmp_path, capsys):
     assert "run it again to go on" in captured.err
     assert '"J": null' in captured.out
     assert states.read_state(tmp_path / "runs/tiny/last.ckpt")["step"] >= 1
+
+
+def test_packed_data_trains_like_any(data, recipe, tmp_path, capsys):
+    def cli(*args):
+        with pytest.raises(SystemExit) as caught:
+            main([str(a) for a in args])
+        captured = capsys.readouterr()
+        assert caught.value.code == 0, captured.err
+        return captured.out, captured.err
+
+    out, _ = cli("train", "pack", "--data", data, "--out", tmp_path / "parts", "--longest", 48, "--part-size", "0.03",
+                 "--json")  # fmt: skip
+    parts = json.loads(out)
+    assert len(parts) > 1 and all(part["bytes"] <= 0.03 * 2**20 for part in parts)
+    assert sum(p["stills"] for p in parts) == 3 and sum(p["videos"] for p in parts) == 2
+    sources = [open_source(Path(part["path"])) for part in parts]
+    names = sorted(name for source in sources for name in source.names)
+    assert names == sorted(open_source(data).names)
+    image, mask = sources[0].read(0, 0)
+    assert max(image.shape) == 48 and set(np.unique(mask)) == {0, 255}
+    specs = [x for part in parts for x in ("--data", part["path"])]
+    _, err = cli("train", recipe, *specs, "--out", tmp_path / "runs", "--workers", 0, "--set", "steps=1", "--device",
+                 "cpu", "--set", 'held_out=["clip1"]')  # fmt: skip
+    assert "step 1 of 1: loss" in err and "step 1: J " in err  # lines where no terminal is
+    record = json.loads((tmp_path / "runs/tiny/run.json").read_text())
+    assert [name for names in record["held_out"].values() for name in names] == ["clip1"]
+    assert "clip0" in [name for names in record["sequences"].values() for name in names]
+    rows = [json.loads(line) for line in (tmp_path / "runs/tiny/metrics.jsonl").read_text().splitlines()]
+    assert rows[-1]["step"] == 1 and 0 <= rows[-1]["J"] <= 1 and "clip1" in rows[-1]["per_sequence"]
+
+
+def test_packing_without_a_sequence_that_is_not_there_is_refused(data, tmp_path, capsys):
+    with pytest.raises(SystemExit) as caught:
+        main(["train", "pack", "--data", str(data), "--out", str(tmp_path), "--longest", "640",
+              "--without", "clip9"])  # fmt: skip
+    assert caught.value.code != 0 and "--without clip9: no source has such a sequence" in capsys.readouterr().err
+
+
+BLOCKED = """
+import sys
+class Block:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("av", "rich", "huggingface_hub", "skimage", "higra"):
+            raise ImportError(f"{name} is not here")
+sys.meta_path.insert(0, Block())
+from vsalient.cli import main
+main(sys.argv[1:])
+"""
+
+
+def test_training_needs_neither_pyav_nor_rich(recipe, data, tmp_path):
+    args = ["train", str(recipe), "--data", str(data), "--out", str(tmp_path), "--set", "steps=1", "--workers", "1"]
+    plain = ["--set", "architecture=lite3dc", "--set", "config={channels=[8,8,8,8,8]}", "--set", "clips.size=[32,64]"]
+    done = subprocess.run([sys.executable, "-c", BLOCKED, *args, *plain], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "tiny/last.ckpt").is_file()
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_a_broken_picture_met_by_a_worker_is_one_line(recipe, tmp_path, workers):
+    root = davis(tmp_path / "DAVIS", videos=1)
+    for picture in (root / "JPEGImages/480p/seq0").iterdir():
+        picture.write_bytes(b"no picture")
+    args = ["train", str(recipe), "--data", str(root), "--out", str(tmp_path), "--workers", workers, "--device", "cpu"]
+    done = subprocess.run([sys.executable, "-m", "vsalient", *args], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "cannot be decoded" in done.stderr.strip().splitlines()[-1]

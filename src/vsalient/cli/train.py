@@ -13,12 +13,13 @@ import click
 from vsalient.cli.shared import complete
 
 if TYPE_CHECKING:
-    from vsalient.training.loop import Progress, Trainer
+    from vsalient.training.loop import Trainer
     from vsalient.training.recipe import Recipe
     from vsalient.training.sources import PairSource
 
 VERBS = {
     "export": ("vsalient.cli.export", "Make a model of a finished run: safetensors, registry entry, model card."),
+    "pack": ("vsalient.cli.train_pack", "Pack data sets into tar shards of a size that travels."),
     "weak-labels": ("vsalient.cli.weak_labels", "Fuse saliency maps of several sources into training masks."),
 }
 """Verb below `train` -> (module that defines a click command named `command`, one line for the help)."""
@@ -73,7 +74,11 @@ class TrainCommand(click.Command):
 )
 @click.option("--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps", help="Where to train.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads for the network.")
-@click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="Processes that make clips.")
+@click.option(
+    "--workers",
+    type=click.IntRange(0),
+    help="Processes that make clips. [default: all cores but one for a GPU, else 1]",
+)
 @click.option("--dry-run", is_flag=True, help="Count the data, write a contact sheet of clips, and stop.")
 @click.option("--list", "listing", is_flag=True, help="Name the built-in recipes.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of a table.")
@@ -90,7 +95,7 @@ def command(
     minutes: float | None,
     device: str,
     threads: int | None,
-    workers: int,
+    workers: int | None,
     dry_run: bool,
     listing: bool,
     as_json: bool,
@@ -130,7 +135,9 @@ def command(
 
     from vsalient.training import processes
 
-    processes.training_device(device)
+    kind = processes.training_device(device).type
+    if workers is None:
+        workers = processes.default_workers(kind)
     if threads:
         torch.set_num_threads(threads)
     previous: str | None = init
@@ -177,33 +184,20 @@ def _run_stage(
     quiet: bool,
     minutes: float | None = None,
 ) -> "tuple[Path, Trainer]":
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
-
+    from vsalient.cli.train_console import TrainingConsole
     from vsalient.training.loop import Trainer
     from vsalient.training.runs import Record, describe_data, describe_hardware, read_record, write_record
 
     folder = out / stage.name
     trainer = Trainer(stage, sources, folder, device=device, workers=workers, resume=resume, init=init)
-    console = Console(stderr=True, quiet=quiet or trainer.rank != 0)
+    console = TrainingConsole(stage.name, stage.steps, trainer.step, quiet=quiet or trainer.rank != 0)
     millions = sum(p.numel() for p in trainer.network.parameters()) / 1e6
-    console.print(
-        f"{stage.name}: {millions:.2f} M parameters on {trainer.device} in {trainer.precision} ({trainer.why}), "
+    console.line(
+        f"{millions:.2f} M parameters on {trainer.device} in {trainer.precision} ({trainer.why}), "
         f"{trainer.stills.sequences} stills, {trainer.videos.sequences} videos, "
         f"{sum(len(s.names) for s in trainer.held_out)} held out, from step {trainer.step}"
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Bar(*columns, console=console, disable=quiet or not console.is_terminal) as bar:
-        task = bar.add_task(stage.name, total=stage.steps, completed=trainer.step)
-
-        def report(progress: "Progress") -> None:
-            text = f"{stage.name} loss {progress.loss:.3f} {progress.frames_per_second:.1f} frames/s"
-            bar.update(task, completed=progress.step, description=text)
-            if progress.scores is not None:
-                scores = progress.scores
-                console.print(f"{stage.name} step {progress.step}: J {scores.jaccard:.4f}, MAE {scores.mae:.4f}")
-
+    with console.running():
         before = read_record(folder) if trainer.step else None
         record = Record(
             data=describe_data([source.select(drop=stage.held_out) for source in sources]),
@@ -211,18 +205,19 @@ def _run_stage(
             hardware=describe_hardware(trainer.device, trainer.world),
             seconds=before.seconds if before else 0.0,
             sequences={source.origin: source.select(drop=stage.held_out).names for source in sources},
+            held_out={source.origin: source.names for source in trainer.held_out},
         )
         begun = time.monotonic()
         if trainer.rank == 0:
             write_record(folder, stage, record)
         try:
-            weights = trainer.run(report, minutes=minutes)
+            weights = trainer.run(console.report, minutes=minutes)
         finally:
             if trainer.rank == 0:
                 spent = round(record.seconds + time.monotonic() - begun, 1)
                 write_record(folder, stage, dataclasses.replace(record, seconds=spent))
     if trainer.step < stage.steps:
-        console.print(f"{stage.name}: stopped after step {trainer.step} of {stage.steps}; run it again to go on")
+        console.line(f"stopped after step {trainer.step} of {stage.steps}; run it again to go on")
     return weights, trainer
 
 

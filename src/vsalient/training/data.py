@@ -1,16 +1,16 @@
 """Training clips: sampled from stills and videos, augmented, endless, and the same for the same seed."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, Sampler, default_collate
 
-from vsalient.errors import DataError
+from vsalient.errors import DataError, VsalientError
 from vsalient.training import augment, overlays, synthesis, unreliable
 from vsalient.training.recipe import ClipRecipe
 from vsalient.training.sources import Mixture
@@ -216,6 +216,29 @@ class ClipStream(Dataset[Sample]):
             rescale=recipe.rescale,
         )
         return frames, masks, any(source.is_soft(sequence, i) for i in indices)
+
+
+class Told(Dataset[Sample | VsalientError]):
+    """Clips, or the error that making one met, as a value: a worker's exception would come with its traceback as text.
+
+    Args:
+        stream: the clips.
+    """
+
+    def __init__(self, stream: ClipStream) -> None:
+        self.stream = stream
+
+    def __getitem__(self, number: int) -> Sample | VsalientError:
+        """Clip `number`."""
+        try:
+            return self.stream[number]
+        except VsalientError as error:
+            return error.with_traceback(None)
+
+
+def join_told(samples: list[Sample | VsalientError]) -> Any:
+    """A batch of samples, or the first error among them."""
+    return next((s for s in samples if isinstance(s, VsalientError)), None) or default_collate(samples)
 
 
 def sample_indices(rng: np.random.Generator, length: int, recipe: ClipRecipe) -> list[int]:

@@ -1,9 +1,12 @@
-"""What a run writes down as it goes: log.csv."""
+"""What a run writes down as it goes: log.csv, metrics.jsonl, and for TensorBoard where it is installed."""
 
 import csv
+import importlib.util
 import io
+import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from vsalient.files import write_whole
 from vsalient.training.validation import Scores
@@ -40,7 +43,12 @@ class RunLog:
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        self.table = folder / "log.csv"
+        self.table, self.lines = folder / "log.csv", folder / "metrics.jsonl"
+        if self.lines.is_file():
+            old = self.lines.read_text("utf-8").splitlines(keepends=True)
+            kept_lines = [line for line in old if _step(line) <= step]
+            if len(kept_lines) < len(old):
+                write_whole(self.lines, "".join(kept_lines))
         if self.table.is_file():
             with self.table.open(newline="", encoding="utf-8") as handle:
                 rows = list(csv.reader(handle))
@@ -49,6 +57,17 @@ class RunLog:
                 text = io.StringIO()
                 csv.writer(text).writerows(kept)
                 write_whole(self.table, text.getvalue())
+        self._board: Any = None
+        if importlib.util.find_spec("tensorboard") is not None:
+            from torch.utils.tensorboard.writer import SummaryWriter
+
+            # Steps behind `purge_step` are those that the broken run did.
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+
+    def close(self) -> None:
+        """Write out what TensorBoard's writer holds back."""
+        if self._board is not None:
+            self._board.close()
 
     def write(self, progress: Progress) -> None:
         """Add a row."""
@@ -62,3 +81,19 @@ class RunLog:
             numbers = [f"{scores.jaccard:.4f}", f"{scores.mae:.4f}"] if scores else ["", ""]
             speed = f"{progress.frames_per_second:.1f}"
             writer.writerow([progress.step, f"{progress.loss:.5f}", f"{progress.rate:.3g}", speed, *numbers, each])
+        numbers_now = {"loss": progress.loss, "rate": progress.rate, "frames_per_second": progress.frames_per_second}
+        if scores:
+            numbers_now |= {"J": scores.jaccard, "MAE": scores.mae}
+        line = {"step": progress.step, **numbers_now} | ({"per_sequence": scores.per_sequence} if scores else {})
+        with self.lines.open("a", encoding="utf-8") as handle:
+            handle.write(json.dumps(line) + "\n")
+        if self._board is not None:
+            for name, number in numbers_now.items():
+                self._board.add_scalar(name, number, progress.step)
+
+
+def _step(line: str) -> int:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, TypeError, KeyError):
+        return 1 << 62  # the half line of a run that was killed

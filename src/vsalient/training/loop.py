@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,11 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from vsalient import models
-from vsalient.errors import CheckpointError, TrainingError
+from vsalient.errors import CheckpointError, TrainingError, VsalientError
 from vsalient.models.network import describe
 from vsalient.sweeping import sweep
 from vsalient.training import state as states
-from vsalient.training.data import ClipNumbers, ClipStream
+from vsalient.training.data import ClipNumbers, ClipStream, Told, join_told
 from vsalient.training.folder import sole_run
 from vsalient.training.initial import initialise
 from vsalient.training.log import Progress, RunLog
@@ -30,8 +30,8 @@ from vsalient.training.precision import choose_precision, dtype_of
 from vsalient.training.processes import join
 from vsalient.training.recipe import Precision, Recipe, to_dict
 from vsalient.training.sources import Mixture, PairSource, split_stills
-from vsalient.training.steps import Stepper
-from vsalient.training.stopping import Stopping, ignore_signals
+from vsalient.training.steps import Batch, Stepper
+from vsalient.training.stopping import Stopping, stand_apart
 from vsalient.training.validation import Scores, validate
 
 __all__ = ["Progress", "Trained", "Trainer", "schedule"]
@@ -128,7 +128,11 @@ class Trainer:
             if self.rank == 0:
                 sweep([self.folder])
                 log = RunLog(self.folder, self.step)
-            self._steps(stopping, log, report)
+            try:
+                self._steps(stopping, log, report)
+            finally:
+                if log is not None:
+                    log.close()
         best = self.folder / "best.pt"
         return best if best.exists() else self.folder / "last.pt"
 
@@ -155,7 +159,7 @@ class Trainer:
             # The run was stopped while it scored the weights of its last step.
             tell(self._validate(stopping))
         while self.step < recipe.steps and not self.processes.any(stopping()):
-            loss = self.stepper.step([next(batches) for _ in range(recipe.accumulate)], trained)
+            loss = self.stepper.step([self._next(batches) for _ in range(recipe.accumulate)], trained)
             if not math.isfinite(loss):
                 raise TrainingError(
                     f"the loss is {loss} at step {self.step}; lower optimiser.rate and go on from "
@@ -173,12 +177,20 @@ class Trainer:
         if self.step > saved:
             self._save()
 
+    @staticmethod
+    def _next(batches: Iterator[Any]) -> Batch:
+        batch: Batch | VsalientError = next(batches)
+        if isinstance(batch, VsalientError):
+            raise batch
+        return batch
+
     def _loader(self) -> "DataLoader[Any]":
         _steady_opencv()
         done = self.step * self.recipe.batch * self.recipe.accumulate * self.world
         numbers = ClipNumbers(first=done + self.rank, step=self.world, batch=self.recipe.batch)
         return DataLoader(
-            self.stream,
+            Told(self.stream),
+            collate_fn=join_told,
             batch_sampler=numbers,
             num_workers=self.workers,
             prefetch_factor=4 if self.workers else None,
@@ -277,4 +289,4 @@ def _steady_opencv() -> None:
 
 def _begin_worker(number: int) -> None:
     _steady_opencv()
-    ignore_signals()
+    stand_apart()

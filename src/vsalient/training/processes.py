@@ -56,6 +56,14 @@ def training_device(name: str) -> torch.device:
     return resolve_device(name)
 
 
+def default_workers(kind: str) -> int:
+    """How many processes make clips for a kind of device: a GPU needs all there are, a CPU would lose its cores."""
+    if kind == "cpu":
+        return 1
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 1)
+
+
 def join(device: str) -> Processes:
     """Join the processes that torchrun started; alone where it did not.
 

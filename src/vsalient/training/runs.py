@@ -63,6 +63,7 @@ class Record:
         seconds: spent in training so far, breaks left out.
         vsalient, torch: versions.
         sequences: source -> every sequence and still that was trained on.
+        held_out: source -> every sequence that was kept for validation.
     """
 
     data: tuple[str, ...]
@@ -72,6 +73,7 @@ class Record:
     vsalient: str = __version__
     torch: str = str(torch.__version__)
     sequences: dict[str, list[str]] = field(default_factory=dict)
+    held_out: dict[str, list[str]] = field(default_factory=dict)
 
 
 def describe_data(sources: "Sequence[PairSource]") -> tuple[str, ...]:

@@ -1,5 +1,7 @@
 """Stopping a run between two steps: a signal, or the time that it was given."""
 
+import contextlib
+import os
 import signal
 import threading
 import time
@@ -55,11 +57,12 @@ class Stopping:
         signal.raise_signal(number)
 
 
-def ignore_signals() -> None:
-    """For worker processes: what stops a group of processes reaches them too, but the main one still needs their clips.
+def stand_apart() -> None:
+    """For worker processes: what stops the whole group of processes shall reach the main one alone.
 
-    They end when it closes their loader, or when it is gone.
+    It still needs their clips for the step it is in, and ends them itself.
     """
+    with contextlib.suppress(OSError, AttributeError):
+        os.setpgid(0, 0)
     if threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
