@@ -11,7 +11,6 @@ import click
 from vsalient import checkpoints
 from vsalient.checkpoints import WeightsEntry
 from vsalient.cli.shared.transfer import TransferProgress
-from vsalient.clips import check_clips
 from vsalient.errors import InputError, OptionError
 from vsalient.files import StagedFolder
 from vsalient.transforms import Geometry
@@ -68,6 +67,8 @@ def export(
     """
     entry = checkpoints.find_entry(name)
     length = entry.clip_length if clip_length is None else clip_length
+    from vsalient.clips import check_clips
+
     check_clips(length, max(0, min(entry.overlap, length - 1)), entry.tail)
     height, width = _size(entry, size)
     if check is not None and not check.exists():
