@@ -1,24 +1,13 @@
 """`vsalient predict`: videos in, saliency videos, maps and masks out."""
 
-from functools import partial
-from pathlib import Path
-from typing import Any, Literal
-
 import click
 
-from vsalient.checkpoints import find_entry
 from vsalient.cli.editing import Editing, editing_options
-from vsalient.cli.many import Many, many_options
-from vsalient.cli.shared.loading import load_with_progress
-from vsalient.cli.shared.naming import keep_wanted, parse_kinds, plan_targets
+from vsalient.cli.many import many_options
+from vsalient.cli.shared.choices import BatchChoice, ModelChoice, OutputChoice, Span, gather
 from vsalient.cli.shared.options import (
     GroupedCommand,
-    alpha_ending,
     batch_options,
-    check_batch_options,
-    check_color,
-    check_engine_options,
-    check_times,
     clip_options,
     look_options,
     model_options,
@@ -26,9 +15,8 @@ from vsalient.cli.shared.options import (
     options,
     range_options,
 )
-from vsalient.cli.work import Reading, Worker, show_plan
-from vsalient.outputs.looks import Looks
-from vsalient.procedure import plan_procedure
+from vsalient.cli.work import Worker, start
+from vsalient.procedure import Clips
 
 EPILOG = """\b
 Examples:
@@ -67,117 +55,51 @@ _mask_options = options(
 @model_options
 @clip_options
 @range_options
+@gather(outputs=OutputChoice, batch=BatchChoice, model=ModelChoice, clips=Clips, span=Span)
 def command(
     inputs: tuple[str, ...],
-    output: str | None,
-    kinds: tuple[str, ...],
     threshold: str | None,
-    mask_style: Literal["gray", "palette"] | None,
-    lossless: bool,
-    alpha_format: str,
-    background_color: str,
-    no_audio: bool,
     editing: Editing,
-    overwrite: bool,
-    skip_existing: bool,
-    keep_going: bool,
-    as_json: bool,
-    dry_run: bool,
-    progress: Any,
-    quiet: bool,
-    verbose: bool,
-    model: str,
-    weights: Path | None,
-    device: str,
-    dtype: str,
-    engine: str,
-    threads: int | None,
-    exact: bool,
-    flip: bool,
-    offline: bool,
-    clip_length: int | None,
-    overlap: int | None,
-    tail: Any,
-    interval: int,
-    resolution: str | None,
-    protocol: Any,
-    cuts: Any,
-    start: float | None,
-    end: float | None,
-    rate: float | None,
-    every: int,
-    limit: int | None,
-    deinterlace: str,
+    outputs: OutputChoice,
+    batch: BatchChoice,
+    model: ModelChoice,
+    clips: Clips,
+    span: Span,
 ) -> int:
     """Write saliency videos, maps and masks: white where the object is that stands out, black elsewhere.
 
     INPUT is a video, a folder of frames, a folder of videos, a glob, an address, or - for a film or a list of paths
     on stdin.
     """
-    many = Many.current()
-    check_batch_options(overwrite, skip_existing, quiet, verbose)
-    exact = check_engine_options(device, dtype, exact, protocol, engine)
-    check_times(start, end, rate)
-    reading = Reading(every=every, limit=limit, deinterlace=deinterlace == "auto")
-    wanted = parse_kinds(kinds)
-    entry = find_entry(model, own_weights=weights is not None)
-    procedure = plan_procedure(
-        entry,
-        protocol=protocol,
-        clip_length=clip_length,
-        overlap=overlap,
-        tail=tail,
-        resolution=resolution,
-        interval=interval,
-        cuts=cuts,
-    )
+    batch.check()
+    model = model.checked(clips.protocol)
+    span.check()
+    wanted, endings = outputs.wanted, outputs.endings()
+    entry = model.entry()
+    procedure = clips.plan(entry)
     from vsalient.segment.thresholds import parse_frame_threshold
 
-    chosen = threshold if threshold is not None else procedure.threshold
+    chosen = procedure.threshold if threshold is None else threshold
     binarise = parse_frame_threshold(chosen).binarise
-    endings = {"alpha": alpha_ending(alpha_format), "video": ".mkv" if lossless else ".mp4"}
-    looks = Looks(
-        mask_style=mask_style or ("palette" if protocol == "paper" else "gray"),
-        audio=not no_audio,
-        background=check_color(background_color),
-        **editing.looks(wanted, endings),
-    )
-    sources, failed = many.inputs(inputs, keep_going=keep_going, quiet=quiet)
-    sources = editing.sources(sources)
-    name = entry.name
-    plan = editing.checked(
-        partial(plan_targets, kinds=wanted, output=output, model=name, endings=endings, skip_existing=skip_existing)
-    )
-    if dry_run:
-        jobs = keep_wanted(plan(sources), overwrite=overwrite, skip_existing=skip_existing)
-        return show_plan(jobs, failed, as_json=as_json)
-    asked = {"procedure": procedure}
-    jobs = many.wanted(sources, plan, asked, overwrite=overwrite, skip_existing=skip_existing)
-
-    # Rich and PyTorch are loaded only now, when nothing can be wrong with the options any more.
-    from vsalient.cli.shared.console import Console
-
-    console = Console(quiet=quiet, verbose=verbose, progress=progress)
-    worker = Worker(
-        console=console,
-        procedure=procedure,
-        load=lambda: load_with_progress(
-            console,
-            model,
-            weights,
-            device,
-            dtype,
-            engine=engine,
-            exact=exact,
-            flip=flip,
-            offline=offline,
-            threads=threads,
+    looks = outputs.looks(palette=clips.protocol == "paper", **editing.looks(wanted, endings))
+    return start(
+        inputs,
+        outputs,
+        editing,
+        batch,
+        name=entry.name,
+        endings=endings,
+        worker=lambda console, sources: Worker(
+            console=console,
+            procedure=procedure,
+            load=lambda: model.load(console),
+            looks=looks,
+            overwrite=batch.overwrite,
+            span=span.seconds,
+            reading=span.reading(),
+            print_paths=not batch.as_json,
+            binarise=binarise,
         ),
-        looks=looks,
-        overwrite=overwrite,
-        span=(start, end, rate),
-        reading=reading,
-        print_paths=not as_json,
-        binarise=binarise,
+        procedure=procedure,
+        settings={"threshold": chosen},
     )
-    return worker.run(jobs, failed, keep_going=keep_going, as_json=as_json, settings={"threshold": chosen})

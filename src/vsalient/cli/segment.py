@@ -1,25 +1,19 @@
 """`vsalient segment`: videos or saliency maps in, object masks out."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, replace
-from functools import partial
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 from click.core import ParameterSource
 
 from vsalient.cli.editing import Editing, editing_options
-from vsalient.cli.many import Many, many_options
-from vsalient.cli.shared.loading import load_with_progress
+from vsalient.cli.many import many_options
+from vsalient.cli.shared.choices import BatchChoice, ModelChoice, OutputChoice, Span, gather
 from vsalient.cli.shared.options import (
     GroupedCommand,
-    alpha_ending,
     batch_options,
-    check_batch_options,
-    check_color,
-    check_engine_options,
-    check_times,
     clip_options,
     look_options,
     model_options,
@@ -27,9 +21,13 @@ from vsalient.cli.shared.options import (
     options,
     range_options,
 )
+from vsalient.cli.work import Worker, start
 from vsalient.errors import InputError, OptionError
 from vsalient.outputs.kinds import KINDS
-from vsalient.outputs.looks import Looks
+from vsalient.procedure import Clips
+
+if TYPE_CHECKING:
+    from vsalient.segment.masks import Masks
 
 EPILOG = """\b
 Examples:
@@ -72,6 +70,41 @@ _maps_option = option(
 )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskChoice:
+    """How maps become masks; the attributes are named like the options."""
+
+    threshold: str | None
+    threshold_scope: Literal["frame", "clip"]
+    refine: tuple[str, ...]
+    tau: float | None
+    median: int
+    min_area: str
+    fill_holes: bool
+    largest: int | None
+    instances: bool
+
+    def masks(self) -> "Masks":
+        """The same, read and partly checked.
+
+        Raises:
+            OptionError: a value makes no sense.
+        """
+        from vsalient.segment.masks import Masks
+        from vsalient.segment.segmenter import Cleanup
+
+        area = _area(self.min_area)
+        clean = Cleanup(median=self.median, min_area=area, fill=self.fill_holes, largest=self.largest)
+        return Masks(
+            threshold=self.threshold,
+            scope=self.threshold_scope,
+            refine=self.refine,
+            tau=self.tau,
+            clean=clean,
+            instances=self.instances,
+        )
+
+
 @click.command(
     cls=GroupedCommand,
     epilog=EPILOG,
@@ -88,159 +121,75 @@ _maps_option = option(
 @range_options
 @model_options
 @clip_options
+@gather(masks=MaskChoice, outputs=OutputChoice, batch=BatchChoice, model=ModelChoice, clips=Clips, span=Span)
 @click.pass_context
 def command(
     ctx: click.Context,
     inputs: tuple[str, ...],
     maps: tuple[str, ...],
-    threshold: str | None,
-    threshold_scope: Literal["frame", "clip"],
-    refine: tuple[str, ...],
-    tau: float | None,
-    median: int,
-    min_area: str,
-    fill_holes: bool,
-    largest: int | None,
-    instances: bool,
-    output: str | None,
-    kinds: tuple[str, ...],
-    mask_style: Literal["gray", "palette"] | None,
-    lossless: bool,
-    alpha_format: str,
-    background_color: str,
-    no_audio: bool,
     editing: Editing,
-    overwrite: bool,
-    skip_existing: bool,
-    keep_going: bool,
-    as_json: bool,
-    dry_run: bool,
-    progress: Any,
-    quiet: bool,
-    verbose: bool,
-    model: str,
-    weights: Path | None,
-    device: str,
-    dtype: str,
-    engine: str,
-    threads: int | None,
-    exact: bool,
-    flip: bool,
-    offline: bool,
-    clip_length: int | None,
-    overlap: int | None,
-    tail: Any,
-    interval: int,
-    resolution: str | None,
-    protocol: Any,
-    cuts: Any,
-    start: float | None,
-    end: float | None,
-    rate: float | None,
-    every: int,
-    limit: int | None,
-    deinterlace: str,
+    masks: MaskChoice,
+    outputs: OutputChoice,
+    batch: BatchChoice,
+    model: ModelChoice,
+    clips: Clips,
+    span: Span,
 ) -> int:
     """Turn videos, or saliency maps made earlier, into object masks.
 
     INPUT is a video, a folder of frames, a folder of videos, a glob, an address, or - for a film or a list of paths
     on stdin.
     """
-    many = Many.current()
-    check_batch_options(overwrite, skip_existing, quiet, verbose)
-    exact = check_engine_options(device, dtype, exact, protocol, engine)
-    check_times(start, end, rate)
-    # What can be slow to import comes after the help and the cheapest checks.
-    from vsalient.checkpoints import find_entry
-    from vsalient.cli.shared.naming import keep_wanted, parse_kinds, plan_targets
-    from vsalient.cli.work import Reading, Worker, show_plan
-    from vsalient.procedure import plan_procedure
-    from vsalient.segment.masks import Masks
-    from vsalient.segment.segmenter import Cleanup
-
-    reading = Reading(every=every, limit=limit, deinterlace=deinterlace == "auto")
-    wanted = parse_kinds(kinds)
-    cleanup = Cleanup(median=median, min_area=_area(min_area), fill=fill_holes, largest=largest)
-    masks = Masks(
-        threshold=threshold, scope=threshold_scope, refine=refine, tau=tau, clean=cleanup, instances=instances
-    )
-    refinements = masks.refinements
+    batch.check()
+    model = model.checked(clips.protocol)
+    span.check()
+    wanted, endings, asked = outputs.wanted, outputs.endings(), masks.masks()
+    refinements = asked.refinements
     if not inputs and not maps:
         raise click.UsageError("Give INPUT..., or --maps with maps made earlier.")
     if maps:
-        _check_maps(ctx, inputs, maps, [kind for kind in wanted if KINDS[kind].colour], refinements, start, end)
-    entry = find_entry(model, own_weights=weights is not None)
-    procedure = plan_procedure(
-        entry,
-        protocol=protocol,
-        clip_length=clip_length,
-        overlap=overlap,
-        tail=tail,
-        resolution=resolution,
-        interval=interval,
-        cuts=cuts,
-    )
-    if refine:  # what the user says of refinement replaces what belongs to the model
+        _check_maps(ctx, inputs, maps, [kind for kind in wanted if KINDS[kind].colour], refinements, span)
+    entry = model.entry()
+    procedure = clips.plan(entry)
+    if asked.refine:  # what the user says of refinement replaces what belongs to the model
         procedure = replace(procedure, postprocess=None)
-    segmenting = masks.plan(procedure.threshold, (clip_length or 4) if maps else procedure.clip_length)
-    style = mask_style or ("palette" if instances or protocol == "paper" else "gray")
-    if instances and style == "gray" and "masks" in wanted:
+    segmenting = asked.plan(procedure.threshold, (clips.length or 4) if maps else procedure.clip_length)
+    looks = outputs.looks(palette=asked.instances or clips.protocol == "paper", **editing.looks(wanted, endings))
+    if asked.instances and looks.mask_style == "gray" and "masks" in wanted:
         raise OptionError("gray masks cannot hold object numbers: leave out --mask-style gray or --instances")
-    endings = {"alpha": alpha_ending(alpha_format), "video": ".mkv" if lossless else ".mp4"}
-    looks = Looks(
-        mask_style=style,
-        audio=not no_audio,
-        background=check_color(background_color),
-        **editing.looks(wanted, endings),
-    )
 
-    sources, failed = many.inputs(inputs or maps, keep_going=keep_going, quiet=quiet)
-    sources = editing.sources(sources)
-    made = None
-    if maps:
-        made = _pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
-    name = "maps" if maps else entry.name
-    plan = editing.checked(
-        partial(plan_targets, kinds=wanted, output=output, model=name, endings=endings, skip_existing=skip_existing)
-    )
-    if dry_run:
-        jobs = keep_wanted(plan(sources), overwrite=overwrite, skip_existing=skip_existing)
-        return show_plan(jobs, failed, as_json=as_json)
-    asked = {"procedure": procedure}
-    jobs = many.wanted(sources, plan, asked, overwrite=overwrite, skip_existing=skip_existing)
-    from vsalient.cli.shared.console import Console
+    def made(sources: list[Path]) -> dict[Path, Path] | None:
+        if not maps:
+            return None
+        return _pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
 
-    console = Console(quiet=quiet, verbose=verbose, progress=progress)
-    worker = Worker(
-        console=console,
-        procedure=procedure,
-        load=lambda: load_with_progress(
-            console,
-            model,
-            weights,
-            device,
-            dtype,
-            engine=engine,
-            exact=exact,
-            flip=flip,
-            offline=offline,
-            threads=threads,
+    return start(
+        inputs or maps,
+        outputs,
+        editing,
+        batch,
+        name="maps" if maps else entry.name,
+        endings=endings,
+        worker=lambda console, sources: Worker(
+            console=console,
+            procedure=procedure,
+            load=lambda: model.load(console),
+            looks=looks,
+            overwrite=batch.overwrite,
+            span=span.seconds,
+            reading=span.reading(),
+            print_paths=not batch.as_json,
+            segmenting=segmenting,
+            maps=made(sources),
         ),
-        looks=looks,
-        overwrite=overwrite,
-        span=(start, end, rate),
-        reading=reading,
-        print_paths=not as_json,
-        segmenting=segmenting,
-        maps=made,
+        procedure=procedure,
+        settings={
+            "threshold": segmenting.threshold.spec,
+            "refine": refinements,
+            **asdict(asked.clean),
+            "instances": asked.instances,
+        },
     )
-    settings = {
-        "threshold": segmenting.threshold.spec,
-        "refine": refinements,
-        **asdict(cleanup),
-        "instances": instances,
-    }
-    return worker.run(jobs, failed, keep_going=keep_going, as_json=as_json, settings=settings)
 
 
 def _check_maps(
@@ -249,13 +198,12 @@ def _check_maps(
     maps: Sequence[str],
     in_colour: Sequence[str],
     refinements: Sequence[str],
-    start: float | None,
-    end: float | None,
+    span: Span,
 ) -> None:
     for name in ("model", "weights", "flip"):
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise OptionError(f"--maps takes the place of a model: leave out --{name} or --maps")
-    if start is not None or end is not None:
+    if span.start is not None or span.end is not None:
         raise OptionError("--start and --end do not go with --maps: give the maps and frames of the part you want")
     if inputs and len(maps) > 1:
         raise OptionError(

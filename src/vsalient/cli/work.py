@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vsalient.cli.editing import Editing
 from vsalient.cli.many import Many
+from vsalient.cli.shared.choices import BatchChoice, OutputChoice, Reading
 from vsalient.cli.shared.inputs import expected_frames
-from vsalient.cli.shared.naming import Job, stem_of
+from vsalient.cli.shared.naming import Job, keep_wanted, stem_of
 from vsalient.cli.shared.outcome import Outcome, input_records, print_path
 from vsalient.cli.shared.plain import plain, valid
 from vsalient.figures import Report
@@ -27,31 +29,6 @@ if TYPE_CHECKING:
     from vsalient.cli.shared.console import Console
     from vsalient.media import Source
     from vsalient.segment.segmenter import Segmenting
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reading:
-    """Which frames of an input are taken, and how.
-
-    Attributes:
-        every: only every N-th frame.
-        limit: so many at most.
-        deinterlace: make whole pictures of interlaced ones.
-    """
-
-    every: int = 1
-    limit: int | None = None
-    deinterlace: bool = True
-
-    def __post_init__(self) -> None:
-        """Check the numbers.
-
-        Raises:
-            OptionError: one leaves no frame.
-        """
-        from vsalient.media.thin import check_thinning
-
-        check_thinning(self.every, self.limit)
 
 
 @dataclass(kw_only=True)
@@ -223,6 +200,49 @@ class Worker:
             raise failure
         self.console.table(outcomes)
         return int(any(outcome.error is not None for outcome in outcomes))
+
+
+def start(
+    inputs: Sequence[str],
+    outputs: OutputChoice,
+    editing: Editing,
+    batch: BatchChoice,
+    *,
+    name: str,
+    endings: dict[str, str],
+    worker: Callable[["Console", list[Path]], Worker],
+    procedure: Procedure,
+    settings: dict[str, Any],
+) -> int:
+    """Find the inputs, plan their outputs, and do the work, or say what it would be.
+
+    Args:
+        inputs: what was typed.
+        outputs: where they go.
+        editing: the editors' choices.
+        batch: how the batch goes.
+        name: what `{model}` stands for.
+        endings: kind -> file ending, where it is not the usual one.
+        worker: makes the worker for these inputs.
+        procedure: how the model is run.
+        settings: for the JSON summary.
+
+    Returns:
+        The exit code.
+
+    Raises:
+        VsalientError: what is wrong with the inputs or outputs, or what ended the batch.
+    """
+    many = Many.current()
+    sources, failed = many.inputs(inputs, keep_going=batch.keep_going, quiet=batch.quiet)
+    sources = editing.sources(sources)
+    plan = editing.checked(outputs.plan(model=name, endings=endings, skip_existing=batch.skip_existing))
+    flags = {"overwrite": batch.overwrite, "skip_existing": batch.skip_existing}
+    made = worker(batch.console(), sources)
+    if batch.dry_run:
+        return show_plan(keep_wanted(plan(sources), **flags), failed, as_json=batch.as_json)
+    jobs = many.wanted(sources, plan, {"procedure": procedure}, **flags)
+    return made.run(jobs, failed, keep_going=batch.keep_going, as_json=batch.as_json, settings=settings)
 
 
 def show_plan(jobs: Sequence[Job], failed: Sequence[Outcome], *, as_json: bool) -> int:

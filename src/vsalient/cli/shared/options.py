@@ -126,7 +126,7 @@ def allow_code(context: click.Context, parameter: click.Parameter, value: str | 
 def clip_options(command: Command) -> Command:
     """--clip-length, --overlap, --tail, --interval, --resolution, --protocol, --cuts."""
     return options(
-        option("Clips", "--clip-length", type=int, metavar="FRAMES",
+        option("Clips", "--clip-length", "length", type=int, metavar="FRAMES",
                help="Frames fed to the network together.  [default: the model's own]"),
         option("Clips", "--overlap", type=int, metavar="FRAMES",
                help="Frames that neighbouring clips share; their maps are averaged. One less than the clip "
