@@ -13,7 +13,6 @@ from vsalient.checkpoints import WeightsEntry
 from vsalient.cli.shared.transfer import TransferProgress
 from vsalient.errors import InputError, OptionError
 from vsalient.files import StagedFolder
-from vsalient.transforms import Geometry
 
 if TYPE_CHECKING:
     from vsalient.engine.export import Clips
@@ -118,6 +117,8 @@ def _written(
 
 def _size(entry: WeightsEntry, text: str | None) -> tuple[int, int]:
     if text is None:
+        from vsalient.transforms import Geometry
+
         return Geometry.plan(entry.geometry, (480, 854), multiple=entry.multiple).network
     match = _SIZE.fullmatch(text)
     if match is None:
@@ -148,6 +149,8 @@ def _clips(entry: WeightsEntry, priors: tuple[str, ...], size: tuple[int, int], 
         with open_source(source) as opened:
             pictures = [frame.pixels for frame in itertools.islice(opened, count)]
         pictures += [pictures[-1]] * (count - len(pictures))
+    from vsalient.transforms import Geometry
+
     geometry = Geometry.plan(
         f"exact:{size[0]}x{size[1]}", (pictures[0].shape[0], pictures[0].shape[1]), multiple=entry.multiple
     )
