@@ -1,5 +1,7 @@
 """Networks of other packages: an installed plug-in does all that ours do, and code is named by nobody but the user."""
 
+import ast
+import dataclasses
 import json
 import re
 import subprocess
@@ -128,6 +130,33 @@ def test_two_training_steps_resume_and_the_run_as_a_model(
     assert code == 0, err
     _network, entry = checkpoints.load_network(tmp_path / "made" / "model.safetensors")
     assert (entry.architecture, entry.config) == ("tiny", {"width": 4})
+
+
+def test_models_list_and_info_know_it(site: Path, run: Callable[..., tuple[int, str, str]]) -> None:
+    code, out, _ = run("models", "list")
+    assert code == 0 and re.search(r"tiny .*plug-in", out) and "my-saliency" in out
+    code, out, _ = run("models", "info", "tiny", "--json")
+    assert code == 0 and json.loads(out)["geometry"] == "area:96x160"
+
+
+def test_nobody_else_guesses_what_a_network_offers() -> None:
+    """The contract is read in one place: no `getattr` or `hasattr` of its names anywhere else."""
+    source = Path(vsalient.__file__).parent
+    names = {field.name for field in dataclasses.fields(Network)} | {"describe", "fold", "load_state_dict"}
+    guesses = []
+    for path in source.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id in ("getattr", "hasattr")
+            ):
+                said = node.args[1] if len(node.args) > 1 else None
+                if isinstance(said, ast.Constant) and said.value in names:
+                    guesses.append(f"{path.relative_to(source)}: {ast.unparse(node)}")
+    allowed = ("models/network.py", "checkpoints/plugged.py", "inputs.py")  # the last asks what holds a video
+    assert not [guess for guess in guesses if not guess.startswith(allowed)]
+    assert len(guesses) >= 2, "this test sees nothing"
 
 
 def test_a_module_of_ones_own_in_python(weights: Path, site: Path) -> None:

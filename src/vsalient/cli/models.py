@@ -19,6 +19,7 @@ from vsalient.cli.shared import complete
 from vsalient.cli.shared.plain import plain
 from vsalient.cli.shared.transfer import TransferProgress
 from vsalient.errors import OptionError, VsalientError, WeightsError
+from vsalient.models import plugins
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
@@ -61,6 +62,10 @@ def list_(as_json: bool) -> None:
             f"{size / 1e6:.1f}" if (size := _size(entry)) is not None else "-",
             _short_terms(entry),
         )
+    for name, point in plugins.installed().items():
+        if name not in checkpoints.registry():
+            package = point.dist.name if point.dist else "another package"
+            table.add_row(name, "-", "-", "-", "-", "plug-in", f"see {package} ({point.value})")
     _print(table)
 
 
@@ -69,7 +74,7 @@ def list_(as_json: bool) -> None:
 @_json
 def info(name: str, as_json: bool) -> None:
     """Show everything known of the model NAME: source, terms, paper, scores."""
-    entry = checkpoints.registry()[name]
+    entry = checkpoints.find_entry(name)
     if as_json:
         _print_json(_described(entry))
         return
