@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -130,6 +131,17 @@ def test_two_training_steps_resume_and_the_run_as_a_model(
     assert code == 0, err
     _network, entry = checkpoints.load_network(tmp_path / "made" / "model.safetensors")
     assert (entry.architecture, entry.config) == ("tiny", {"width": 4})
+
+
+def test_weights_that_come_with_the_package(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tiny: Any = models.find("tiny")
+    monkeypatch.setattr(tiny, "running", dataclasses.replace(tiny.running, weights=weights))
+    model = vsalient.load_model("tiny", device="cpu", dtype="float32")
+    assert model.entry.file == str(weights)
+    assert len(list(model.predict([np.zeros((40, 60, 3), np.uint8)] * 2))) == 2
+    monkeypatch.setattr(tiny, "running", dataclasses.replace(tiny.running, weights=weights.with_name("gone.pt")))
+    with pytest.raises(VsalientError, match=r"gone\.pt"):
+        vsalient.load_model("tiny", device="cpu")
 
 
 def test_models_list_and_info_know_it(site: Path, run: Callable[..., tuple[int, str, str]]) -> None:

@@ -74,7 +74,7 @@ def list_(as_json: bool) -> None:
 @_json
 def info(name: str, as_json: bool) -> None:
     """Show everything known of the model NAME: source, terms, paper, scores."""
-    entry = checkpoints.find_entry(name)
+    entry = checkpoints.find_entry(name, own_weights=True)
     if as_json:
         _print_json(_described(entry))
         return
