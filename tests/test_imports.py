@@ -44,7 +44,7 @@ ALLOWED: dict[str, set[str]] = {
     "matte": BASE | {"priors"},
     # The last stage: it encodes with media, and measures what segment made.
     "outputs": BASE | {"media", "segment", "matte"},
-    "reframe": BASE,
+    "reframe": BASE | {"outputs"},
     # The review page is an output that shows how sure a map is.
     "review": BASE | {"media", "outputs", "priors"},
     "devices": BASE,

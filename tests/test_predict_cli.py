@@ -75,6 +75,7 @@ def test_every_kind_in_one_pass(place: Path) -> None:
         "in_saliency.mp4", "in_maps", "in_masks", "in_mask.mkv",
         "in_overlay.mp4", "in_heatmap.mp4", "in_alpha.webm", "in_foreground.mp4", "in_contours.mp4", "in_cutout",
             "in_matte.mkv", "in_fill.mp4", "in_report.html",
+            "in_prompts.json", "in_youtubevis.json", "in_cvat.xml", "in_labelstudio.json", "in_roi.json",
         "in_coco.json", "in_measures.csv", "in_measures.json",
     }  # fmt: skip
     for name in names:

@@ -91,6 +91,7 @@ def test_every_kind_in_one_pass(place):
         "in_masks", "in_mask.mkv", "in_contours.mp4", "in_cutout", "in_alpha.webm",
         "in_coco.json", "in_measures.csv", "in_measures.json", "in_saliency.mp4", "in_maps",
         "in_overlay.mp4", "in_heatmap.mp4", "in_foreground.mp4", "in_matte.mkv", "in_fill.mp4", "in_report.html",
+            "in_prompts.json", "in_youtubevis.json", "in_cvat.xml", "in_labelstudio.json", "in_roi.json",
     }  # fmt: skip
     for name in ("in_mask.mkv", "in_contours.mp4", "in_alpha.webm"):
         assert read_pts(place / "out" / name) == read_pts(place / "in.mp4"), name

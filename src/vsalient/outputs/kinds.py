@@ -99,6 +99,23 @@ KINDS: dict[str, Kind] = {
         Kind("masks", "masks", "masks", (), f"{_PICTURES}:masks"),
         Kind("cutout", "cutout", "cut-outs", (), f"{_MATTED}:cutouts", colour=True),
         Kind("coco", "coco", "COCO annotations", (".json",), f"{_TABLES}:coco"),
+        Kind("prompts", "prompts", "a file of prompts", (".json",), "vsalient.outputs.annotations:prompts"),
+        Kind(
+            "youtube-vis",
+            "youtubevis",
+            "YouTube-VIS annotations",
+            (".json",),
+            "vsalient.outputs.annotations:youtube_vis",
+        ),
+        Kind("cvat", "cvat", "a CVAT import", (".xml",), "vsalient.outputs.annotations:cvat"),
+        Kind(
+            "label-studio",
+            "labelstudio",
+            "a Label Studio import",
+            (".json",),
+            "vsalient.outputs.annotations:label_studio",
+        ),
+        Kind("roi", "roi", "a file of regions", (".json",), "vsalient.reframe.roi:roi"),
         Kind("csv", "measures", "a table of measures", (".csv",), f"{_TABLES}:csv_measures"),
         Kind("json", "measures", "a file of measures", (".json",), f"{_TABLES}:json_measures"),
     )
