@@ -6,9 +6,10 @@ import math
 import numpy as np
 import pytest
 
-from evaluation_data import disc, make_set, soft, write, write_gray_video
+from evaluation_data import disc, make_set, soft, write, write_gray_video, write_labels
 from vsalient import metrics
 from vsalient.cli.app import main
+from vsalient.evaluation.assignment import best_pairs
 from vsalient.evaluation.compare import compare, intervals
 from vsalient.metrics.scores import SequenceAccumulator
 
@@ -137,3 +138,42 @@ def test_a_networks_dim_maps_are_maps(tmp_path, run, monkeypatch):
     assert code == 1 and "look like labels" in err
     result = evaluate([tmp_path / "dim"], tmp_path / "gt", metrics=["Fmax"], maps=[tmp_path / "dim"])
     assert result.predictions[0].dataset.results["Fmax"] == 1
+
+
+def test_pairs_are_the_best_ones():
+    optimise = pytest.importorskip("scipy.optimize")
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        rows, columns = sorted(rng.integers(1, 9, 2), reverse=True)
+        gain = rng.random((rows, columns)).round(1)
+        chosen = best_pairs(gain)
+        assert len(set(chosen)) == columns
+        best = gain[optimise.linear_sum_assignment(-gain)].sum()
+        assert gain[chosen, range(columns)].sum() == pytest.approx(best)
+
+
+def test_objects_are_paired_over_the_sequence(tmp_path, run):
+    """Swapped labels cost nothing; a missing object costs its own J and F; void counts for nothing."""
+
+    def labels(frame, *boxes):
+        plane = np.zeros((60, 90), np.uint8)
+        for label, x, y in boxes:
+            plane[y : y + 20, x + frame : x + frame + 20] = label
+        return plane
+
+    for frame in range(3):
+        truth = labels(frame, (1, 2, 5), (2, 35, 30))
+        truth[0:3] = 255
+        write_labels(tmp_path / f"gt/cat/{frame:05d}.png", truth)
+        predicted = labels(frame, (2, 2, 5), (3, 35, 30), (1, 62, 2))
+        write_labels(tmp_path / f"pred/cat/{frame:05d}.png", predicted)
+        write_labels(tmp_path / f"gt/dog/{frame:05d}.png", labels(frame, (1, 2, 5), (2, 35, 30)))
+        write_labels(tmp_path / f"pred/dog/{frame:05d}.png", labels(frame, (1, 35, 30)))
+    code, out, err = run(tmp_path / "pred", tmp_path / "gt", "--objects", "--json")
+    assert code == 0, err
+    scores = json.loads(out)["predictions"][0]
+    assert [entry["name"] for entry in scores["sequences"]] == ["cat/1", "cat/2", "dog/1", "dog/2"]
+    assert [entry["results"]["J_mean"] for entry in scores["sequences"]] == [1, 1, 0, 1]
+    assert scores["dataset"]["J&F"] == pytest.approx(0.75)
+    code, _, err = run(tmp_path / "pred", tmp_path / "gt", "--objects", "--metrics", "MAE")
+    assert code != 0 and "J and F only" in err

@@ -80,6 +80,8 @@ _rule_options = options(
            help="A prediction of another size: stop, or resize it to the ground truth (bilinear)."),
     option("Rules", "--values", type=click.Choice(["auto", "gray", "labels"]), default="auto", show_default=True,
            help="What pixels mean: 0..255, or labels with 0 as background. auto takes palettes for labels."),
+    option("Rules", "--objects", is_flag=True,
+           help="Score every object of label maps by itself, paired as in DAVIS 2017's unsupervised track (J, F)."),
     option("Rules", "--block", type=click.IntRange(1), default=4, show_default=True, metavar="FRAMES",
            help="Frames of a voxel of Fadp_voxel."),
     option("Rules", "--void", type=click.IntRange(0, 255), metavar="VALUE",
@@ -157,6 +159,7 @@ def command(
     extra: Any,
     size_mismatch: Any,
     values: Any,
+    objects: bool,
     block: int,
     void: int | None,
     model: str | None,
@@ -190,6 +193,8 @@ def command(
     _check(paths, model, frames, [json_path, csv_path, report, table])
     if table is not None and table.suffix.lower() not in (".md", ".tex"):
         raise OptionError(f"--table {table}: the ending says what it is; give a .md or a .tex file")
+    if objects and report is not None:
+        raise OptionError("--report shows one mask a frame; leave it out with --objects")
     further = _columns(columns, len(paths) - 1 + (model is not None))
     names = [name.strip() for entry in metrics for name in entry.split(",") if name.strip()] or ["default"]
     select(names, fixation=fixations is not None)
@@ -226,6 +231,7 @@ def command(
             frames=frames,
             fixations=fixations,
             block=block,
+            objects=objects,
             maps=given[len(paths) - 1 :],
             jobs=jobs,
             progress=board.scored,

@@ -78,6 +78,7 @@ def evaluate(
     frames: str | Path | None = None,
     fixations: str | Path | None = None,
     block: int = 4,
+    objects: bool = False,
     maps: Iterable[str | Path] = (),
     jobs: int | None = 1,
     progress: Callable[[str, int, int], None] | None = None,
@@ -100,6 +101,7 @@ def evaluate(
         frames: the video frames, for predicted videos against sparse ground truth.
         fixations: fixation points; the ground truth then holds fixation density maps.
         block: frames of a voxel of Fadp_voxel.
+        objects: score every object by itself, paired as in DAVIS 2017's unsupervised track; J and F only.
         maps: those of the predictions that are known to be saliency maps, however dim (a network's own).
         jobs: processes, None for as many as the machine and the work allow. More than 1 needs the caller's script to
             guard its main code by `__name__`.
@@ -111,7 +113,10 @@ def evaluate(
     if not predictions:
         raise OptionError("no predictions given; name one or more folders or videos before the ground truth")
     truth = plan_truth(Path(ground_truth), preset_of(dataset), split, protocol)
-    chosen = select(metrics, fixation=fixations is not None)
+    names = tuple(metrics)
+    chosen = select(("J", "F") if objects and names == ("default",) else names, fixation=fixations is not None)
+    if objects and not set(chosen) <= {"J", "F"}:
+        raise OptionError("objects are scored by J and F only; leave the other metrics out")
     options = Options(chosen, missing, size_mismatch, values, void_value, block=block)
     known = {Path(path) for path in maps}
     frame_tree = None if frames is None else find_frames(Path(frames))
@@ -127,11 +132,27 @@ def evaluate(
     with tempfile.TemporaryDirectory(prefix="vsalient-") as folder:
         for path, name, (plans, strange) in zip(paths, _names(paths), planned, strict=True):
             how = replace(options, negatives=_shuffle(plans, options, Path(folder)))
-            outcomes = score_sequences(plans, how, jobs=jobs or _jobs_for(plans), progress=progress)
+            if objects:
+                outcomes = _score_objects(plans, how, progress)
+            else:
+                outcomes = score_sequences(plans, how, jobs=jobs or _jobs_for(plans), progress=progress)
             if options.values == "auto" and path not in known:
                 _refuse_labels(path, outcomes)
             results.append(_summarise(path, name, plans, strange, outcomes))
     return Evaluation(truth, options, tuple(results))
+
+
+def _score_objects(
+    plans: Sequence[SequencePlan], options: Options, progress: Callable[[str, int, int], None] | None
+) -> list[Outcome]:
+    from vsalient.evaluation.objects import score_objects
+
+    outcomes: list[Outcome] = []
+    for done, plan in enumerate(plans, 1):
+        outcomes += score_objects(plan, options)
+        if progress is not None:
+            progress(plan.name, done, len(plans))
+    return outcomes
 
 
 def _jobs_for(plans: Sequence[SequencePlan]) -> int:
