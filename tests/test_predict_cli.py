@@ -320,7 +320,7 @@ def test_being_stopped_leaves_no_half_file(place: Path, signals: list[signal.Sig
         (["-o", "{stem!x}.mp4"], "{stem!x} is unknown"),
         (["-o", "{stem:d}.mp4"], "{stem:d} is unknown"),
         (["-o", "{stem:>{model}}.mp4"], "is unknown"),
-        (["-o", "x" * 300 + ".mp4"], "name too long"),
+        (["-o", "x" * 300 + ".mp4"], "name is too long"),
         (["-o", "x.avi"], ".avi"),
         (["-o", "in.mp4"], "is an input"),
         (["--background-color", "greeen"], "'greeen' is no colour"),

@@ -14,7 +14,7 @@ from tiny_model import install, write_clip
 from vsalient.cli.app import main
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "vsalient"
-MOST = 28
+MOST = 27
 """The goal is 8; this is where it stands, and it must not grow."""
 
 

@@ -2,12 +2,9 @@
 
 import importlib
 from difflib import get_close_matches
+from typing import Any
 
 import click
-
-from vsalient.cli.start import main
-
-__all__ = ["VERBS", "VerbGroup", "main", "root"]
 
 VERBS = {
     "predict": ("vsalient.cli.predict", "Write saliency videos, maps and masks for videos or frame folders."),
@@ -56,7 +53,7 @@ class VerbGroup(click.Group):
         if found is not None and command is not None:
             from vsalient.cli.shared.defaults import defaults_of
 
-            ctx.default_map = {found: defaults_of(found, command)}
+            ctx.default_map = {found: defaults_of(found, command, VERBS)}
         return found, command, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -76,3 +73,10 @@ def root() -> None:
     vsalient segment clip.mp4 --threshold adaptive
     vsalient models list
     """
+
+
+def __getattr__(name: str) -> Any:
+    # `main` imports this module, and is known to many by the name it has here.
+    if name == "main":
+        return importlib.import_module("vsalient.cli.start").main
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vsalient import __version__
 from vsalient.cli.shared.inputs import expected_frames
 from vsalient.figures import Report
 from vsalient.run import Maps
@@ -15,6 +14,7 @@ from vsalient.scale.claims import Claims
 from vsalient.scale.identity import identify
 from vsalient.scale.long import KeptEngine, PieceDone, Splitting, share_pieces
 from vsalient.scale.pieces import PieceStore, run_folder
+from vsalient.version import __version__
 
 if TYPE_CHECKING:
     from vsalient.cli.shared.naming import Job

@@ -4,6 +4,7 @@ import click
 
 from vsalient.cli.editing import Editing, editing_options
 from vsalient.cli.many import many_options
+from vsalient.cli.shared.batch import start
 from vsalient.cli.shared.choices import BatchChoice, ModelChoice, OutputChoice, Span, gather
 from vsalient.cli.shared.options import (
     GroupedCommand,
@@ -15,7 +16,7 @@ from vsalient.cli.shared.options import (
     options,
     range_options,
 )
-from vsalient.cli.work import Worker, start
+from vsalient.cli.work import Worker
 from vsalient.procedure import Clips
 
 EPILOG = """\b

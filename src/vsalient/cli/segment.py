@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from vsalient.cli.editing import Editing, editing_options
 from vsalient.cli.many import many_options
+from vsalient.cli.shared.batch import start
 from vsalient.cli.shared.choices import BatchChoice, ModelChoice, OutputChoice, Span, gather
 from vsalient.cli.shared.options import (
     GroupedCommand,
@@ -21,7 +22,7 @@ from vsalient.cli.shared.options import (
     options,
     range_options,
 )
-from vsalient.cli.work import Worker, start
+from vsalient.cli.work import Worker
 from vsalient.errors import InputError, OptionError
 from vsalient.outputs.kinds import KINDS
 from vsalient.procedure import Clips

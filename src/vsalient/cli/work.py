@@ -1,34 +1,39 @@
 """The work of `predict` and `segment` on one input: from a model's maps, or maps made earlier, to finished outputs."""
 
-import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
-import click
-
-from vsalient.cli.editing import Editing
-from vsalient.cli.many import Many
-from vsalient.cli.shared.choices import BatchChoice, OutputChoice, Reading
+from vsalient.cli.shared.choices import Reading
 from vsalient.cli.shared.inputs import expected_frames
-from vsalient.cli.shared.naming import Job, keep_wanted, stem_of
-from vsalient.cli.shared.outcome import Outcome, input_records, print_path
-from vsalient.cli.shared.plain import plain, valid
+from vsalient.cli.shared.naming import Job, stem_of
+from vsalient.cli.shared.outcome import Outcome, print_path
 from vsalient.figures import Report
 from vsalient.outputs.looks import Looks
 from vsalient.procedure import Procedure
 from vsalient.types import Binarise, VideoInfo, halve
-from vsalient.version import __version__
 
 if TYPE_CHECKING:
     from vsalient.api import Model
-    from vsalient.cli.long import LongFilms
     from vsalient.cli.shared.console import Console
     from vsalient.media import Source
+    from vsalient.run import Maps
     from vsalient.segment.segmenter import Segmenting
+
+
+class Pieces(Protocol):
+    """What makes the maps of a long film piece by piece: `vsalient.cli.long.LongFilms`."""
+
+    def maps(self, worker: "Worker", job: Job, source: "Source", report: Report) -> "Maps":
+        """All maps of a film, as one run would make them."""
+
+    def help(self, worker: "Worker", job: Job) -> None:
+        """Compute what pieces are free of a film that another worker has."""
+
+    def forget(self, job: Job) -> None:
+        """The film's outputs stand: its pieces are no longer needed."""
 
 
 @dataclass(kw_only=True)
@@ -63,7 +68,7 @@ class Worker:
     binarise: Binarise = halve
     maps: dict[Path, Path] | None = None
     model: "Model | None" = None
-    long: "LongFilms | None" = None
+    long: "Pieces | None" = None
 
     def work(self, job: Job) -> Outcome:
         """Write all of a job's outputs."""
@@ -151,126 +156,6 @@ class Worker:
             self.model = self.load()
             self.console.say(f"{self.model.entry.introduction} on {self.model.description}")
         return self.model
-
-    def run(
-        self,
-        jobs: Sequence[Job],
-        failed: Sequence[Outcome],
-        *,
-        keep_going: bool,
-        as_json: bool,
-        settings: dict[str, Any],
-    ) -> int:
-        """Do all jobs, print the JSON summary if it was asked for and the table of what became of each.
-
-        Returns:
-            The exit code.
-
-        Raises:
-            VsalientError: what ended the batch.
-        """
-        many = Many.current()
-        if many.worker:
-            from vsalient.cli.serving import serve_requests
-
-            many.split(self)
-            return serve_requests(self)
-        began = time.perf_counter()
-        self.console.begin([job.source for job in jobs if job.targets])
-        outcomes = list(failed)
-        failure: BaseException | None
-        try:
-            failure = many.run(self, jobs, outcomes, keep_going=keep_going)
-        except KeyboardInterrupt as stop:  # Ctrl-C, or a signal to end: what was done is said all the same
-            failure = stop
-        if as_json:
-            summary = {
-                "version": __version__,
-                "model": self.model.name if self.model else None,
-                "engine": self.model.description if self.model else None,
-                "procedure": asdict(self.procedure) if self.maps is None else None,
-                **settings,
-                "seconds": round(time.perf_counter() - began, 3),
-                "inputs": input_records(outcomes),
-                "failed": sum(outcome.error is not None for outcome in outcomes),
-                "interrupted": isinstance(failure, KeyboardInterrupt),
-            }
-            click.echo(json.dumps(summary, indent=2))
-        if failure is not None:
-            raise failure
-        self.console.table(outcomes)
-        return int(any(outcome.error is not None for outcome in outcomes))
-
-
-def start(
-    inputs: Sequence[str],
-    outputs: OutputChoice,
-    editing: Editing,
-    batch: BatchChoice,
-    *,
-    name: str,
-    endings: dict[str, str],
-    worker: Callable[["Console", list[Path]], Worker],
-    procedure: Procedure,
-    settings: dict[str, Any],
-) -> int:
-    """Find the inputs, plan their outputs, and do the work, or say what it would be.
-
-    Args:
-        inputs: what was typed.
-        outputs: where they go.
-        editing: the editors' choices.
-        batch: how the batch goes.
-        name: what `{model}` stands for.
-        endings: kind -> file ending, where it is not the usual one.
-        worker: makes the worker for these inputs.
-        procedure: how the model is run.
-        settings: for the JSON summary.
-
-    Returns:
-        The exit code.
-
-    Raises:
-        VsalientError: what is wrong with the inputs or outputs, or what ended the batch.
-    """
-    many = Many.current()
-    sources, failed = many.inputs(inputs, keep_going=batch.keep_going, quiet=batch.quiet)
-    sources = editing.sources(sources)
-    plan = editing.checked(outputs.plan(model=name, endings=endings, skip_existing=batch.skip_existing))
-    flags = {"overwrite": batch.overwrite, "skip_existing": batch.skip_existing}
-    made = worker(batch.console(), sources)
-    if batch.dry_run:
-        return show_plan(keep_wanted(plan(sources), **flags), failed, as_json=batch.as_json)
-    jobs = many.wanted(sources, plan, {"procedure": procedure}, **flags)
-    return made.run(jobs, failed, keep_going=batch.keep_going, as_json=batch.as_json, settings=settings)
-
-
-def show_plan(jobs: Sequence[Job], failed: Sequence[Outcome], *, as_json: bool) -> int:
-    """Say on stdout what would be written where.
-
-    Returns:
-        The exit code: 1 if inputs failed already.
-    """
-    if as_json:
-        planned = [
-            {
-                "input": valid(str(job.source)),
-                "outputs": {target.kind: valid(str(target.path)) for target in job.targets},
-                "replaced": [target.kind for target in job.targets if target.exists],
-            }
-            for job in jobs
-        ]
-        click.echo(json.dumps({"dry_run": True, "inputs": planned, "failed": len(failed)}, indent=2))
-        return int(bool(failed))
-    for outcome in failed:
-        click.echo(f"failed: {plain(outcome.error or outcome.source)}")
-    for job in jobs:
-        if not job.targets:
-            click.echo(f"{plain(str(job.source))}: skipped, its outputs exist")
-        for target in job.targets:
-            note = " (replaced)" if target.exists else ""
-            click.echo(f"{plain(str(job.source))} -> {plain(str(target.path))}{note}")
-    return int(bool(failed))
 
 
 def _describe(info: VideoInfo) -> str:

@@ -1,6 +1,7 @@
 """The user's own defaults: one TOML file with a table a verb, keys named like the options."""
 
 import os
+from collections.abc import Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ def config_file() -> Path:
     return Path(given).expanduser() if given else platformdirs.user_config_path("vsalient", False) / "config.toml"
 
 
-def defaults_of(verb: str, command: click.Command) -> dict[str, Any]:
+def defaults_of(verb: str, command: click.Command, verbs: Iterable[str]) -> dict[str, Any]:
     """The defaults of a verb, by the names that Click knows its options by.
 
     Raises:
@@ -32,12 +33,10 @@ def defaults_of(verb: str, command: click.Command) -> dict[str, Any]:
     if not path.exists():
         return {}
     tables = read_toml(path, OptionError)
-    from vsalient.cli.app import VERBS
-
     for name, table in tables.items():
-        if name not in (*VERBS, COMMON) or not isinstance(table, dict):
-            close = get_close_matches(name, (*VERBS, COMMON), 1, 0.5)
-            hint = f"did you mean [{close[0]}]?" if close else f"tables are called {', '.join((COMMON, *VERBS))}"
+        if name not in (*verbs, COMMON) or not isinstance(table, dict):
+            close = get_close_matches(name, (*verbs, COMMON), 1, 0.5)
+            hint = f"did you mean [{close[0]}]?" if close else f"tables are called {', '.join((COMMON, *verbs))}"
             raise OptionError(f"your defaults {path}: '{name}' is no verb's table: {hint}")
     known = {
         name.lstrip("-"): option
