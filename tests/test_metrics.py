@@ -329,6 +329,11 @@ def test_outlines_run_along_cracks_and_part_at_junctions():
     assert len(outlines.resample(corners, 3.0)) == 2 * (8 + 6) + 1
 
 
+def test_every_public_name_is_documented():
+    text = (Path(__file__).resolve().parents[1] / "docs" / "evaluate.md").read_text("utf-8")
+    assert [name for name in metrics.__all__ if f"`{name}`" not in text and f"metrics.{name}(" not in text] == []
+
+
 def test_metric_selection():
     default = metrics.select(["default"])
     assert "T" not in default and "KL" not in default and "wF" in default

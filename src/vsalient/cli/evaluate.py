@@ -70,16 +70,18 @@ _data_options = options(
 
 _rule_options = options(
     option("Rules", "--metrics", multiple=True, metavar="NAME[,NAME...]",
-           help=f"Which ones: {', '.join(CATALOGUE)}; or a group: {', '.join(GROUPS)}, default, all (T too).  "
-                "[default: all but T]"),
+           help=f"Which ones: {', '.join(CATALOGUE)}; J&F; or a group: {', '.join(GROUPS)}, default, all.  "
+                "[default: all but T and Fadp_voxel]"),
     option("Rules", "--missing", type=click.Choice(["error", "zero", "skip"]), default="error", show_default=True,
            help="A frame without a prediction: stop, count an empty map, or leave it out and say so."),
     option("Rules", "--extra", type=click.Choice(["error", "ignore"]),
-           help="A prediction without ground truth.  [default: ignore for fbms and visal, else error]"),
+           help="A prediction without ground truth.  [default: ignore where only some frames have ground truth (fbms, "
+                "visal, vos, youtube-vos), else error]"),
     option("Rules", "--size-mismatch", type=click.Choice(["error", "resize"]), default="error", show_default=True,
            help="A prediction of another size: stop, or resize it to the ground truth (bilinear)."),
     option("Rules", "--values", type=click.Choice(["auto", "gray", "labels"]), default="auto", show_default=True,
-           help="What pixels mean: 0..255, or labels with 0 as background. auto takes palettes for labels."),
+           help="What pixels mean. auto: predictions are maps (palettes labels), ground truth is labels or a mask, see "
+                "docs/evaluate.md; gray: cut at the middle; labels: all above 0 is object."),
     option("Rules", "--objects", is_flag=True,
            help="Score every object of label maps by itself, paired as in DAVIS 2017's unsupervised track (J, F)."),
     option("Rules", "--block", type=click.IntRange(1), default=4, show_default=True, metavar="FRAMES",
