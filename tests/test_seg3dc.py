@@ -239,3 +239,18 @@ def test_official_feature_spread(reference: dict[str, Tensor]) -> None:
     expected = np.load(VECTORS / "3dc_seg_128x160.npz")["stds"]
     ours = [float(reference[name].double().std(unbiased=False)) for name in ("r2", "r3", "r4", "r5")]
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
+
+
+def test_an_encoder_of_its_own_depth_is_taken_strictly():
+    config = {"depths": (1, 1, 1, 1), "base_width": 4, "decoder_width": 8}
+    donor, network = Seg3DC(**config), Seg3DC(**config)
+    raw = {f"module.backbone.{k}": v for k, v in donor.encoder.state_dict().items() if "num_batches" not in k}
+    raw["module.backbone.fc.weight"] = torch.zeros(400, 128)
+    network.load_encoder(raw)
+    assert torch.equal(network.encoder.layer4[0].conv2.weight, donor.encoder.layer4[0].conv2.weight)
+    assert torch.equal(network.encoder.bn1.running_var, donor.encoder.bn1.running_var)
+    del raw["module.backbone.conv1.weight"]
+    with pytest.raises(CheckpointError, match=r"missing: conv1\.weight"):
+        network.load_encoder(raw)
+    with pytest.raises(CheckpointError, match=r"layer9\.0"):
+        network.load_encoder({**donor.encoder.state_dict(), "layer9.0.conv1.weight": torch.zeros(1)})

@@ -376,6 +376,12 @@ PAPERS = {
     "scnn-spatial": ["config.width=0.03125", "clips.size=[32,48]"],
     "scnn-cascade": ["config.width=0.03125", "clips.size=[32,48]"],
     "stan": ["config.width=0.03125", "clips.size=[32,32]"],
+    "3dc-seg-synthetic": ["config={depths=[1,1,1,1],base_width=4,decoder_width=8}", "clips.size=[32,64]"],
+    "3dc-seg-video": ["config={depths=[1,1,1,1],base_width=4,decoder_width=8}", "clips.size=[32,64]"],
+    "dsrfcn3d-s": ["config.width=0.03125", "clips.size=[32,32]"],
+    "conv3dnet-s": ["config.width=0.03125", "clips.size=[32,32]"],
+    "stan-s": ["config.width=0.03125", "clips.size=[32,32]"],
+    "3dc-seg-s": ["config.base_width=4", "config.decoder_width=8", "clips.size=[32,64]"],
 }
 
 

@@ -63,6 +63,7 @@ class Seg3DC(nn.Module):
             probability=self.probability,
             training_outputs=self.training_outputs,
             encoder=self.encoder,
+            load_encoder=self.load_encoder,
             convert_checkpoint=lambda raw: convert_checkpoint(raw, self),
         )
 
@@ -73,6 +74,33 @@ class Seg3DC(nn.Module):
         """
         logits = self.forward(clip)
         return (logits[:, 1:] - logits[:, :1],)
+
+    def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
+        """Take the encoder's weights from a 3D ResNet of this depth and width, strictly, less its classifier.
+
+        Names are those of torchvision's ResNets (`conv1`, `bn1`, `layer1.0.conv1`, `layer1.0.downsample.0`), which the
+        official code uses for ir-CSN-152 too; they may stand below `module.`, `encoder.`, `backbone.` or `resnet.`.
+
+        Raises:
+            CheckpointError: a key is unknown or missing, or a tensor has another shape.
+        """
+        own = self.encoder.state_dict()
+        found, unknown = {}, []
+        for key, value in raw.items():
+            name = re.sub(r"^((module|encoder|backbone|resnet)\.)*", "", key)
+            if name.startswith("fc."):
+                continue
+            if name in own and own[name].shape == value.shape:
+                found[name] = value
+            else:
+                unknown.append(key)
+        missing = [key for key in own if key not in found and not key.endswith("num_batches_tracked")]
+        if unknown or missing:
+            raise CheckpointError(
+                f"not an encoder of this depth and width: unknown or of another shape: {_some(unknown) or 'none'}; "
+                f"missing: {_some(missing) or 'none'}; names such as layer1.0.conv1.weight are expected"
+            )
+        self.encoder.load_state_dict(found, strict=False)
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:
