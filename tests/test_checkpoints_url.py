@@ -259,7 +259,7 @@ def test_no_room(site: Loopback, data: bytes, monkeypatch: pytest.MonkeyPatch) -
     def full(path: Path, text: str) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(download, "write_whole", full)
+    monkeypatch.setattr(download, "put_text", full)
     with pytest.raises(FetchError, match=r"cannot write .*final\.pth\.part: .*No space left on device; make room"):
         checkpoints.resolve(url_entry(site))
 

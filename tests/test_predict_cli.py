@@ -372,7 +372,7 @@ def test_a_template_names_outputs(place: Path) -> None:
     ("sources", "kinds", "output", "error", "words"),
     [
         (["one/clip.mp4", "two/clip.mp4"], ["video"], None, OptionError, "{parent}"),
-        (["clip.mp4", "clip.mkv"], ["video"], None, OptionError, "for each of them"),
+        (["clip.mp4", "clip.mkv"], ["video"], None, OptionError, "{suffix}"),
         (["clip.mp4"], ["video", "mask-video"], "{stem}_x.mp4", OptionError, "{kind}"),
         (["a.mp4", "b.mp4"], ["video"], "x.mp4", OptionError, "one file for 2 inputs"),
     ],

@@ -4,7 +4,7 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from vsalient.checkpoints.cache import added_root, first_line, sha256_of, temporary_beside, write_whole
+from vsalient.checkpoints.cache import added_root, first_line, put_text, sha256_of, temporary_beside
 from vsalient.checkpoints.entries import WeightsEntry, entry_toml
 from vsalient.checkpoints.reading import read_metadata
 from vsalient.checkpoints.registry import ENTRY_FILE, read_entry, registry
@@ -46,7 +46,7 @@ def add_model(folder: str | Path, *, replace_existing: bool = False) -> WeightsE
             shutil.copyfile(weights, temporary)
             digest, size = sha256_of(temporary), temporary.stat().st_size
             temporary.replace(kept)
-        write_whole(target / ENTRY_FILE, entry_toml(replace(entry, file=kept.name, sha256=digest, size=size)))
+        put_text(target / ENTRY_FILE, entry_toml(replace(entry, file=kept.name, sha256=digest, size=size)))
     except OSError as error:
         raise WeightsError(
             f"cannot write {target}: {first_line(error)}; set VSALIENT_MODELS to another folder"

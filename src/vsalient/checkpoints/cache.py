@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import platformdirs
 
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.errors import WeightsError
+from vsalient.staging import staged_name
 
 CACHE_VARIABLE = "VSALIENT_CACHE"
 ADDED_VARIABLE = "VSALIENT_MODELS"
@@ -117,12 +117,12 @@ def write_record(name: str, record: Record) -> None:
     """
     path = model_folder(name) / "record.json"
     try:
-        write_whole(path, json.dumps(asdict(record), indent=2) + "\n")
+        put_text(path, json.dumps(asdict(record), indent=2) + "\n")
     except OSError as error:
         raise WeightsError(f"cannot write {path}: {first_line(error)}; make room or set VSALIENT_CACHE") from error
 
 
-def write_whole(path: Path, text: str) -> None:
+def put_text(path: Path, text: str) -> None:
     """Write a text file so that it appears only when it is whole."""
     with temporary_beside(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -133,7 +133,8 @@ def write_whole(path: Path, text: str) -> None:
 def temporary_beside(path: Path) -> Iterator[Path]:
     """A name of our own next to `path`, to be written and renamed over it; removed when it was not."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+    temporary = staged_name(path)
+    temporary.open("xb").close()  # a link that somebody planted under this name would be an error, never followed
     try:
         yield temporary
     finally:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from vsalient.checkpoints.cache import first_line, write_whole
+from vsalient.checkpoints.cache import first_line, put_text
 from vsalient.checkpoints.progress import Progress
 from vsalient.errors import FetchError
 from vsalient.version import __version__
@@ -180,7 +180,7 @@ def _remember(url: str, part: Path, headers: email.message.Message) -> None:
     """Note which version the partial file belongs to: a strong ETag, else the date of the last change."""
     etag = headers.get("ETag") or ""
     validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified") or ""
-    write_whole(_notes(part), json.dumps({"url": url, "validator": validator}))
+    put_text(_notes(part), json.dumps({"url": url, "validator": validator}))
 
 
 def discard(part: Path) -> None:

@@ -158,7 +158,7 @@ def write_user_table(kind: str, rows: dict[str, Literal["torch", "openvino"]]) -
     Raises:
         OptionError: the table there cannot be read, or written.
     """
-    from vsalient.checkpoints.cache import write_whole
+    from vsalient.checkpoints.cache import put_text
 
     file = user_table()
     table = _read(file) | {kind: rows}
@@ -166,7 +166,7 @@ def write_user_table(kind: str, rows: dict[str, Literal["torch", "openvino"]]) -
     for name, each in table.items():
         lines += ["", f"[{name}]", *(f'"{architecture}" = "{library}"' for architecture, library in each.items())]
     try:
-        write_whole(file, "\n".join(lines) + "\n")
+        put_text(file, "\n".join(lines) + "\n")
     except OSError as error:
         raise OptionError(f"cannot write {file}: {error.strerror}") from None
     return file
