@@ -220,6 +220,21 @@ def test_a_copy_of_davis_that_is_only_validation_is_refused(tmp_path):
     assert len(open_source(own).names) == 3  # a set of one's own may have a sequence of that name
 
 
+def test_davis_2017_unsupervised_has_objects(tmp_path):
+    root = tmp_path / "DAVIS"
+    for name in (TRAIN[0], VAL[0]):
+        video(root / "JPEGImages/480p" / name, root / "Annotations_unsupervised/480p" / name)
+        for path in (root / "Annotations_unsupervised/480p" / name).iterdir():
+            labels = np.asarray(Image.open(path)) // 255
+            labels[:, SIZE[1] // 2 :] *= 2
+            image = Image.fromarray(labels, "P")
+            image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [9] * 759)
+            image.save(path)
+    source = open_source(root)
+    assert source.names == [TRAIN[0]]
+    assert np.array_equal(source.read(0, 2)[1], pair(4)[1])
+
+
 def test_own_lists_make_splits(tmp_path):
     root = davis_set(tmp_path / "own", ["a", "b", "c"], {"train": ["a", "b"], "val": ["c"]})
     assert open_source(root).names == ["a", "b"]

@@ -25,7 +25,8 @@ Reader = Callable[[], bytes]
 
 _FRAMES = re.compile(r"^(jpegimages|images?|imgs?|frames?|input|src|rgb|sequences|vot\d*)$|-image$", re.IGNORECASE)
 _TRUTHS = re.compile(
-    r"^(annotations?|ground[-_ ]?truth(_mask)?|gt|gt_object_level|masks?|labels?|segmentations?)$|[-_]masks?$|[-_]gt$",
+    r"^(annotations?(_unsupervised)?|ground[-_ ]?truth(_mask)?|gt|gt_object_level|masks?|labels?|segmentations?)$"
+    r"|[-_]masks?$|[-_]gt$",
     re.IGNORECASE,
 )
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p", "")

@@ -153,6 +153,10 @@ def _look(source: PairSource, most: int = 16) -> None:
         try:
             decode_truth(data, where)
             pixels = decode_picture(data, where).pixels
+        except DataError as error:
+            if "declare its source soft" in str(error):
+                raise DataError(f"{error} (--data soft:{source.origin})") from error
+            raise
         except DecodeError:
             continue  # told when it is read; a folder may hold one broken file among thousands
         shades.append(float(((pixels > 12) & (pixels < 243)).mean()) if len(np.unique(pixels)) > 16 else 0.0)
