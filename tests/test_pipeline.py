@@ -275,7 +275,7 @@ def test_frames_are_forgotten() -> None:
 
 def test_queues_hold_fewer_large_frames() -> None:
     assert queue_depth(10, 12) == 8
-    assert queue_depth(2160, 3840) == 2
+    assert queue_depth(2160, 3840) == 1
 
 
 def test_ahead_gives_the_items_then_the_error() -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 QUEUE_BYTES = 32 << 20
-"""What the frames waiting in one queue may weigh; at least two frames wait, at most eight: the network takes a
+"""What the frames waiting in one queue may weigh; at least one frame waits, at most eight: the network takes a
 stride's worth at a time, and more would only cost memory."""
 
 
@@ -131,7 +131,7 @@ def saliency_maps(
 
 def queue_depth(height: int, width: int) -> int:
     """How many frames of this size may wait in one queue."""
-    return max(2, min(8, QUEUE_BYTES // max(1, 3 * height * width)))
+    return max(1, min(8, QUEUE_BYTES // max(1, 3 * height * width)))
 
 
 def _prepare(

@@ -92,8 +92,8 @@ class ToneMap:
 
 def _write_table(write: Callable[[str], object], transfer: int) -> None:
     steps = np.linspace(0.0, 1.0, _GRID)
-    grid = np.meshgrid(steps, steps, steps, indexing="ij")[::-1]  # red runs fastest
-    mapped = to_sdr(np.stack(grid, axis=-1).reshape(-1, 3), transfer)
     write(f"LUT_3D_SIZE {_GRID}\n")
-    write("\n".join(f"{red:.6f} {green:.6f} {blue:.6f}" for red, green, blue in mapped.tolist()))
-    write("\n")
+    green, red = np.meshgrid(steps, steps, indexing="ij")  # red runs fastest, then green
+    for blue in steps:  # a plane at a time: the text of all of them would weigh a hundred megabytes
+        mapped = to_sdr(np.stack([red, green, np.full_like(red, blue)], axis=-1).reshape(-1, 3), transfer)
+        write("".join(f"{r:.6f} {g:.6f} {b:.6f}\n" for r, g, b in mapped.tolist()))
