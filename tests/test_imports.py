@@ -59,6 +59,7 @@ ALLOWED: dict[str, set[str]] = {
     "evaluation": BASE | STAGES | WIRING | {"api"},
     "report": BASE | {"metrics", "evaluation"},
     "scale": BASE | {"media"},
+    "benchmarking": BASE | STAGES | WIRING | {"api"},
     "api": BASE | STAGES | WIRING | {"outputs", "run", "inputs"},
     "serve": BASE | {"media", "scale", "version"},
     # An actor plans names as the command does.

@@ -89,6 +89,7 @@ class Model:
         tail: Tail | None = None,
         protocol: Protocol = "default",
         cuts: Cuts = "auto",
+        fast: bool = False,
         resolution: str | None = None,
         start: float | None = None,
         end: float | None = None,
@@ -106,6 +107,7 @@ class Model:
             tail: what happens where frames run out, see `vsalient.clips`; None for the protocol's.
             protocol: "paper" for the procedure of the model's authors, "default" for ours.
             cuts: "off" takes the video as one scene; "auto" makes each scene between hard cuts a sequence of its own.
+            fast: the network sees every second frame; the maps between are carried along the flow.
             resolution: the network's input, such as "short:480" or "area:256x448"; None for the model's own.
             start: seconds of presentation time to begin at (files only).
             end: seconds to stop before (files only).
@@ -124,6 +126,7 @@ class Model:
             tail=tail,
             resolution=resolution,
             cuts=cuts,
+            fast=fast,
         )
         check_input(source, start, end, rate)
         return self._results(functools.partial(open_input, source, start=start, end=end, rate=rate), procedure)
@@ -279,6 +282,7 @@ def predict(
     tail: Tail | None = None,
     protocol: Protocol = "default",
     cuts: Cuts = "auto",
+    fast: bool = False,
     resolution: str | None = None,
     start: float | None = None,
     end: float | None = None,
@@ -294,6 +298,7 @@ def predict(
         tail: what happens where frames run out.
         protocol: "paper" or "default".
         cuts: "off" takes the video as one scene.
+        fast: the network sees every second frame.
         resolution: the network's input.
         start: seconds to begin at.
         end: seconds to stop before.
@@ -309,6 +314,7 @@ def predict(
         tail=tail,
         protocol=protocol,
         cuts=cuts,
+        fast=fast,
         resolution=resolution,
         start=start,
         end=end,

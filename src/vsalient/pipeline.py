@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from vsalient.clips import ClipPlanner
 from vsalient.cuts import mark_scenes
-from vsalient.errors import InputError
+from vsalient.errors import InputError, OptionError
 from vsalient.figures import Report
 from vsalient.procedure import Procedure
 from vsalient.stitch import Stitcher
@@ -28,6 +28,8 @@ from vsalient.workers import Ahead
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from vsalient.priors import Between, PriorStream
 
 QUEUE_BYTES = 32 << 20
 """What the frames waiting in one queue may weigh; at least one frame waits, at most eight: the network takes a
@@ -58,11 +60,15 @@ class EngineLike(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Input:
-    """A frame with what the network takes of it: (3, h, w) uint8, and (1, h, w) float32 for each prior."""
+    """A frame with what the network takes of it: (3, h, w) uint8, and (1, h, w) float32 for each prior.
+
+    A frame that the network is not to see has no tensor, but the motion to its neighbours, on the network's grid.
+    """
 
     frame: Frame
-    tensor: "Tensor"
+    tensor: "Tensor | None"
     priors: "Mapping[str, Tensor]"
+    between: "Between | None" = None
 
 
 def saliency_maps(
@@ -106,7 +112,10 @@ def saliency_maps(
     refine = _postprocessor(procedure)
     depth = queue_depth(*first.pixels.shape[:2])
     idle = getattr(engine, "idle", None)  # an engine that rests over stretches of the film says where
-    inputs = Ahead(_prepare(first, source, geometry, priors, report, idle), depth, "vsalient-decode")
+    if procedure.fast and idle is not None:
+        raise OptionError("fast does not go with working on parts of a film: leave one of the two out")
+    prepared = _prepare(first, source, geometry, priors, report, idle, fast=procedure.fast)
+    inputs = Ahead(prepared, depth, "vsalient-decode")
     # Short: what comes out is taken at once, unless the outputs are behind, and those have queues of their own.
     maps = Ahead(_infer(inputs, engine, procedure, report), 2, "vsalient-model")
     try:
@@ -141,57 +150,93 @@ def _prepare(
     names: tuple[str, ...],
     report: Report,
     idle: Callable[[int], bool] | None = None,
+    *,
+    fast: bool = False,
 ) -> Iterator[_Input]:
     """Frames → what the network takes of them; priors may look a few frames ahead, within their scene.
 
     Of a frame that `idle` says nobody will look at, the input is that of the frame before it.
     """
     stream = None
-    last: _Input | None = None
-
-    def made(frame: Frame, maps: Mapping[str, NDArray[np.float32]]) -> _Input:
-        nonlocal last
-        if last is not None and idle is not None and idle(frame.index):
-            return _Input(frame, last.tensor, last.priors)
-        last = _input(frame, maps, geometry)
-        return last
-
-    if names:
+    if names or fast:
         from vsalient.priors import prior_stream
 
-        stream = prior_stream(names)
+        stream = prior_stream(names, every=2 if fast else 1)
         stream.idle = idle
-    waiting: dict[int, Frame] = {}
+    inputs = _Inputs(geometry, names, stream, report, idle, fast=fast)
     frame: Frame | None = first
-    scene = first.scene
     while frame is not None:
-        if stream is not None and frame.scene != scene:
-            yield from (made(waiting.pop(index), maps) for index, maps in stream.finish())
-        scene = frame.scene
         if frame.pixels.shape[:2] != geometry.source:
             height, width = frame.pixels.shape[:2]
             raise InputError(
                 f"frame {frame.index} is {width}x{height}, the frames before it "
                 f"{geometry.source[1]}x{geometry.source[0]}: all must have one size"
             )
-        waiting[frame.index] = frame
-        known: list[tuple[int, dict[str, SaliencyArray]]] = [(frame.index, {})]
-        if stream is not None:
-            with report.busy("priors"):
-                known = stream.push(frame)
-        with report.busy("decode"):
-            ready = [made(waiting.pop(index), maps) for index, maps in known]
-        yield from ready
+        yield from inputs.push(frame)
         with report.busy("decode"):
             frame = next(others, None)
-    if stream is not None:
-        for index, maps in stream.finish():
-            yield made(waiting.pop(index), maps)
+    yield from inputs.finish()
 
 
-def _input(frame: Frame, priors: Mapping[str, NDArray[np.float32]], geometry: Geometry) -> _Input:
-    tensors = {name: geometry.apply_map(values) for name, values in priors.items()}
-    return _Input(frame, geometry.apply(frame.pixels), tensors)
+class _Inputs:
+    """Makes inputs of frames; in a fast run of every second one of a scene."""
+
+    def __init__(
+        self,
+        geometry: Geometry,
+        names: tuple[str, ...],
+        stream: "PriorStream | None",
+        report: Report,
+        idle: Callable[[int], bool] | None,
+        *,
+        fast: bool,
+    ) -> None:
+        self._geometry, self._names, self._stream, self._report, self._fast = geometry, names, stream, report, fast
+        self._idle = idle
+        self._made_last: _Input | None = None
+        self._waiting: dict[int, Frame] = {}
+        self._scene: int | None = None
+        self._ordinal = 0
+
+    def push(self, frame: Frame) -> Iterator[_Input]:
+        if frame.scene != self._scene:
+            yield from self.finish()
+        self._scene = frame.scene
+        self._waiting[frame.index] = frame
+        known: list[tuple[int, dict[str, SaliencyArray]]] = [(frame.index, {})]
+        if self._stream is not None:
+            with self._report.busy("priors"):
+                known = self._stream.push(frame)
+        with self._report.busy("decode"):
+            ready = self._made(known)
+        yield from ready
+
+    def finish(self) -> Iterator[_Input]:
+        """The end of a scene."""
+        if self._stream is not None:
+            yield from self._made(self._stream.finish())
+        self._ordinal = 0
+
+    def _made(self, known: Sequence[tuple[int, Mapping[str, NDArray[np.float32]]]]) -> list[_Input]:
+        found = []
+        for index, priors in known:
+            frame, skipped = self._waiting.pop(index), self._fast and self._ordinal % 2 == 1
+            self._ordinal += 1
+            if skipped:
+                from vsalient.priors import between_on
+
+                assert self._stream is not None and self._stream.between is not None
+                way = between_on(self._stream.between, self._geometry.scaled, self._geometry.padding)
+                found.append(_Input(frame, None, {}, way))
+                continue
+            last = self._made_last
+            if last is not None and self._idle is not None and self._idle(index):
+                found.append(_Input(frame, last.tensor, last.priors))
+                continue
+            tensors = {name: self._geometry.apply_map(priors[name]) for name in self._names}
+            self._made_last = _Input(frame, self._geometry.apply(frame.pixels), tensors)
+            found.append(self._made_last)
+        return found
 
 
 def _infer(
@@ -231,23 +276,43 @@ def _infer_scene(
             del held[index]
         final = min([planner.writes_from, *(min(clip.indices) for clip, _ in begun)])
         for index, values in stitcher.ready(final):
+            yield from skipped(index, values)
+            last[:] = [values]
             yield frames.pop(index), values
 
+    def skipped(index: int, values: SaliencyArray | None) -> Iterator[tuple[Frame, SaliencyArray]]:
+        if index in between:
+            from vsalient.priors import carried_between
+
+            item = between.pop(index)
+            assert item.between is not None
+            yield item.frame, carried_between(last[0], values, item.between)
+
+    between: dict[int, _Input] = {}  # the frame before each that the network did not see
+    last: list[SaliencyArray] = []
+    count = 0
     begins: Callable[[int], None] | None = getattr(engine, "begins", None)  # asked of one that counts all frames
-    for index, item in enumerate(inputs):
-        if index == 0 and begins is not None:
+    for item in inputs:
+        if count == 0 and begins is not None:
             begins(item.frame.index)
-        frames[index] = item.frame
-        held[index] = item
-        yield from work(planner.push(index), engine.behind)
+        if item.tensor is None:
+            between[count] = item
+            continue
+        frames[count] = item.frame
+        held[count] = item
+        count += 1
+        yield from work(planner.push(count - 1), engine.behind)
     yield from work(planner.finish(), engine.behind)
     yield from work([], 0)
+    yield from skipped(count, None)
 
 
 def _begin_clip(engine: EngineLike, clip: Clip, held: Mapping[int, _Input]) -> Callable[[], NDArray[np.float32]]:
     slots = [held[index] for index in clip.indices]
     priors = {name: [slot.priors[name] for slot in slots] for name in slots[0].priors}
-    return engine.submit([slot.tensor for slot in slots], clip.indices, clip.outputs, priors or None)
+    return engine.submit(
+        [slot.tensor for slot in slots if slot.tensor is not None], clip.indices, clip.outputs, priors or None
+    )
 
 
 def _postprocessor(procedure: Procedure) -> Callable[[Pixels, SaliencyArray], SaliencyArray]:

@@ -25,6 +25,7 @@ class Procedure:
         threshold: how masks are made of maps when the user does not say.
         postprocess: "crf" for a dense CRF on every full-size map, None for nothing.
         cuts: hard cuts are looked for, and each scene is a sequence of its own.
+        fast: the network sees every second frame of a scene; the maps between are carried along the flow.
     """
 
     clip_length: int
@@ -38,6 +39,7 @@ class Procedure:
     postprocess: str | None = None
     cuts: bool = True
     interval: int = 1
+    fast: bool = False
 
     def __post_init__(self) -> None:
         check_clips(self.clip_length, self.overlap, self.tail, self.interval)
@@ -54,6 +56,7 @@ def plan_procedure(
     resolution: str | None = None,
     cuts: Cuts = "auto",
     interval: int = 1,
+    fast: bool = False,
 ) -> Procedure:
     """Combine a weights entry with what the user asks for.
 
@@ -68,6 +71,7 @@ def plan_procedure(
         cuts: "auto" makes each scene between hard cuts a sequence of its own, but not in the authors' procedure, which
             knows no cuts; "off" takes the video as one.
         interval: frames from one slot of a clip to the next: 2 puts every other frame into a clip.
+        fast: let the network see every second frame only.
 
     Raises:
         OptionError: a value is out of range, the values do not fit each other, or the model has no paper.
@@ -75,6 +79,8 @@ def plan_procedure(
     if protocol not in PROTOCOLS:
         raise OptionError(f"protocol '{protocol}' is unknown: choose one of {', '.join(PROTOCOLS)}")
     paper = protocol == "paper"
+    if paper and fast:
+        raise OptionError("fast skips every second frame, which no paper's procedure does: leave one of the two out")
     if paper and entry.stands_for:
         raise OptionError(
             f"the paper's procedure needs the paper's network, and {entry.name} would stand in for {entry.stands_for}: "
@@ -104,6 +110,7 @@ def plan_procedure(
         postprocess=entry.postprocess,
         cuts=cuts == "auto" and not paper,
         interval=interval,
+        fast=fast,
     )
 
 
@@ -119,6 +126,7 @@ class Clips:
         interval: frames from one slot of a clip to the next; every frame gets a map all the same.
         protocol: "paper" for the procedure of the model's authors.
         cuts: "off" takes the video as one scene.
+        fast: the network sees every second frame.
     """
 
     length: int | None = None
@@ -128,6 +136,7 @@ class Clips:
     interval: int = 1
     protocol: Protocol = "default"
     cuts: Cuts = "auto"
+    fast: bool = False
 
     def plan(self, entry: WeightsEntry) -> Procedure:
         """The procedure of the model with this entry.
@@ -144,4 +153,5 @@ class Clips:
             resolution=self.resolution,
             cuts=self.cuts,
             interval=self.interval,
+            fast=self.fast,
         )

@@ -18,6 +18,7 @@ VERBS = {
     "serve": ("vsalient.cli.serve", "Take videos over HTTP, with a page to drop them on."),
     "merge": ("vsalient.cli.merge", "Sum the manifests of many workers, and say what is missing."),
     "clean": ("vsalient.cli.clean", "Remove what killed runs left behind."),
+    "benchmark": ("vsalient.cli.benchmark", "Time the models on this machine."),
     "doctor": ("vsalient.cli.doctor", "Say what this machine can do."),
     "completion": ("vsalient.cli.completion", "Let bash, zsh or fish complete verbs, options, models and kinds."),
     "help": ("vsalient.cli.help", "Show the help of a verb."),

@@ -154,7 +154,8 @@ class Worker:
         """The model, loaded by the first who asks."""
         if self.model is None:
             self.model = self.load()
-            self.console.say(f"{self.model.entry.introduction} on {self.model.description}")
+            fast = "; fast: every second frame, the maps between carried along the flow" * self.procedure.fast
+            self.console.say(f"{self.model.entry.introduction} on {self.model.description}{fast}")
         return self.model
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.errors import OptionError
+from vsalient.priors.between import Between, find_between
 from vsalient.priors.classifier import SuperpixelClassifier
 from vsalient.priors.flow import DisFlow, Flow, FlowEstimator, Grey, resize_flow
 from vsalient.priors.motion import DeepFeatures, MotionPrior, flow_strength
@@ -25,6 +26,8 @@ REPEATED = 0.2
 """Less of the usual change than this share, and a frame shows the picture again (x264 at CRF 23 left up to 0.12)."""
 LOOK_BACK = 4
 """How many frames in a row are measured against one that differed."""
+GREYS = 8
+"""How many reduced pictures are kept: all that frames are measured against, except beyond a long pause."""
 CUT = 3.0
 """More than this many times the usual change, at least `CUT_LEVELS` grey levels, and another composition, is another
 shot."""
@@ -48,15 +51,21 @@ class PriorStream:
 
     Attributes:
         seconds: wall time spent so far a stage, "flow" and "prior".
-        frames: frames whose priors were given out.
+        frames: frames that were given out.
+        between: of the frame that was given out last, if it is one that gets no priors, the motion to its neighbours.
         idle: says of which frames nobody will look at the priors; theirs are zero and cost next to nothing. What is
             known of repeats and cuts goes on, and a few frames later all is as if none had been idle.
     """
 
     idle: Callable[[int], bool] | None = None
 
-    def __init__(self, names: tuple[str, ...], flow: FlowEstimator, motion: MotionPrior) -> None:
+    def __init__(self, names: tuple[str, ...], flow: FlowEstimator, motion: MotionPrior, *, every: int = 1) -> None:
         self.names = names
+        self._every = every
+        # A mean that is carried from frame to frame needs them all.
+        self._all = every == 1 or "residual_mean" in names
+        reused = isinstance(flow, DisFlow) and set(names) <= set(RESIDUAL)
+        self._quick = flow if reused and isinstance(flow, DisFlow) else DisFlow("light", longest=336)
         self.seconds: dict[str, float] = {"flow": 0.0, "prior": 0.0}
         self.frames = 0
         self._estimate = flow
@@ -66,13 +75,16 @@ class PriorStream:
         self._mean = CarriedMean()
         self._last: Frame | None = None
         self._before: Frame | None = None
+        self.between: Between | None = None
         self._forget()
 
     def _forget(self) -> None:
         self._differed: Frame | None = None
         self._moved, self._paused, self._measured = 0.0, 0, 0
-        self._greys: dict[int, Grey] = {}
+        self._greys: dict[tuple[DisFlow, int], Grey] = {}
+        self._previous: Frame | None = None
         self._mean.clear()
+        self._ordinal = -1
         self._ahead: Flow | None = None  # from the frame before to this one, on the maps' grid
         self._again = self._cut = False  # between the frame before and this one
 
@@ -98,6 +110,20 @@ class PriorStream:
 
     def _priors(self, frame: Frame, other: Frame | None) -> tuple[int, Priors]:
         self.frames += 1
+        self._ordinal += 1
+        previous, self.between = self._previous, None
+        if self._every > 1:
+            self._previous = frame
+        if self._ordinal % self._every and previous is not None:
+            with self._timed("flow"):
+                after = self._last if self._last is not None and self._last is not frame else None
+                greys = [None if f is None else self._grey(self._quick, f) for f in (previous, frame, after)]
+                assert greys[0] is not None and greys[1] is not None
+                self.between = find_between(self._quick, greys[0], greys[1], greys[2])
+            if not self._all and other is not None:
+                self._partner(frame, other)
+                self._ahead = None
+                return frame.index, {}
         if other is None:
             return frame.index, {n: np.zeros(frame.pixels.shape[:2], np.float32) for n in self.names}
         again, cut = self._again, self._cut
@@ -135,14 +161,17 @@ class PriorStream:
     def _flow(self, frame: Frame, partner: Frame) -> Flow:
         if not isinstance(self._estimate, DisFlow) or frame.pixels.shape != partner.pixels.shape:
             return self._estimate(frame.pixels, partner.pixels)
-        # A frame is the second of one pair and the first of the next: its reduced picture is made once.
-        held = {f.index for f in (frame, partner, self._last, self._differed) if f is not None}
-        self._greys = {index: grey for index, grey in self._greys.items() if index in held}
-        for wanted in (frame, partner):
-            if wanted.index not in self._greys:
-                self._greys[wanted.index] = self._estimate.grey(wanted.pixels)
-        flow = self._estimate.between(self._greys[frame.index], self._greys[partner.index])
+        flow = self._estimate.between(self._grey(self._estimate, frame), self._grey(self._estimate, partner))
         return flow if self._small else resize_flow(flow, (frame.pixels.shape[0], frame.pixels.shape[1]))
+
+    def _grey(self, flow: DisFlow, frame: Frame) -> Grey:
+        """A frame's reduced picture, made once: a frame is the second of one pair and the first of the next."""
+        key = flow, frame.index
+        if key not in self._greys:
+            self._greys[key] = flow.grey(frame.pixels)
+            for oldest in list(self._greys)[:-GREYS]:
+                del self._greys[oldest]
+        return self._greys[key]
 
     def _partner(self, frame: Frame, other: Frame) -> Frame:
         """The frame to measure motion against: `other`, or the last that differed, where `other` shows the same
@@ -197,6 +226,7 @@ def prior_stream(
     flow: FlowEstimator | None = None,
     classifier: SuperpixelClassifier | None = None,
     features: DeepFeatures | None = None,
+    every: int = 1,
 ) -> PriorStream:
     """A stream that computes the named priors.
 
@@ -206,6 +236,8 @@ def prior_stream(
             asked for, whose grid is a third of that.
         classifier: trained superpixel classifier for the motion prior; None takes the untrained measure.
         features: the deep features that the classifier was trained on.
+        every: only each `every`-th frame of a video gets priors, the others an empty table unless one of the priors
+            needs them all, and `between`.
 
     Raises:
         OptionError: an unknown name.
@@ -215,7 +247,7 @@ def prior_stream(
         raise OptionError(f"prior '{unknown[0]}' is unknown; known: {', '.join(PRIORS)}")
     if flow is None:
         flow = DisFlow("light", longest=336) if set(names) <= set(RESIDUAL) else DisFlow()
-    return PriorStream(tuple(names), flow, MotionPrior(classifier=classifier, features=features))
+    return PriorStream(tuple(names), flow, MotionPrior(classifier=classifier, features=features), every=every)
 
 
 def clip_maps(
