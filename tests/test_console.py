@@ -93,9 +93,9 @@ def test_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch, capsy
     console = Console()
     console.begin([Path("a"), Path("b")])
     console.frames("a.mp4", 10)
-    with console.frames("b[/x]\x1b[2J:smile:.mp4", 400) as bar:
+    with console.frames("films/b[x]\x1b[2J:smile:.mp4", 400) as bar:
         bar.advance(100)
-    assert capsys.readouterr().err == "2/2 b[/x]\\x1b[2J:smile:.mp4: 100 of 400 frames, –– frames/s\n"
+    assert capsys.readouterr().err == "2/2 b[x]\\x1b[2J:smile:.mp4: 100 of 400 frames, –– frames/s\n"
     Console(quiet=True).frames("a", 3).advance(2)
     assert capsys.readouterr().err == ""
 

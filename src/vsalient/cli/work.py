@@ -111,7 +111,7 @@ class Worker:
             opened(
                 targets, source.info, source=sound, span=(start, end), overwrite=self.overwrite, looks=self.looks
             ) as outputs,
-            self.console.frames(job.source.name, expected_frames(source.info, start, end)) as bar,
+            self.console.frames(str(job.source), expected_frames(source.info, start, end)) as bar,
         ):
             if model is not None and self.long is not None:
                 maps = self.long.maps(self, job, source, report)

@@ -85,7 +85,7 @@ class Console:
         self.batch = Batch(sources)
 
     def frames(self, name: str, total: int | None) -> "FrameBar":
-        """Progress of the batch's next video, of about `total` frames."""
+        """Progress of the batch's next video, which has this path and about `total` frames."""
         self.batch.next()
         return FrameBar(self, name, total)
 
@@ -130,7 +130,7 @@ class FrameBar:
 
     def __init__(self, console: Console, name: str, total: int | None) -> None:
         self.pace = Pace(total)
-        self._console, self._name = console, name
+        self._console, self._name, self._shown = console, name, Path(name).name
         self._told = time.monotonic()
         batch = console.batch
         self._place = f"{batch.number}/{batch.count} " if batch.count > 1 else ""
@@ -146,7 +146,7 @@ class FrameBar:
                 console=console.terminal,
                 transient=True,
             )
-            text = self._place + shorten(plain(name), room)
+            text = self._place + shorten(plain(self._shown), room)
             self._task = self._bar.add_task(text, total=total, rate="–– frames/s", left="")
 
     def __enter__(self) -> Self:
@@ -193,7 +193,7 @@ class FrameBar:
             self._bar.update(self._task, completed=frames, total=self.pace.total, rate=speed, left=", ".join(times))
         else:
             of = f" of {self.pace.total}" if self.pace.total else ""
-            self._console.say(", ".join([f"{self._place}{self._name}: {frames}{of} frames", speed, *times]))
+            self._console.say(", ".join([f"{self._place}{self._shown}: {frames}{of} frames", speed, *times]))
 
 
 class _Lines(logging.Handler):
