@@ -5,10 +5,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 DEMO_OUT ?= demo-out
 
-.PHONY: demo test check format lint types bench dist docs clean help
+.PHONY: demo picture test check format lint types bench dist docs clean help
 
 help:
 	@echo "make demo    a saliency video, masks and an overlay of a real clip, in $(DEMO_OUT)/"
+	@echo "make picture the picture of the README, from the demo clip"
 	@echo "make test    the tests"
 	@echo "make check   format, lint, types and tests: what CI runs"
 	@echo "make format  format the code"
@@ -27,6 +28,9 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: $(STAMP)
 	$(BIN)/vsalient predict examples/demo/*.mp4 --write video,overlay,masks --output $(DEMO_OUT) --overwrite
+
+picture: $(STAMP)
+	$(BIN)/python examples/picture.py docs/picture.jpg
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

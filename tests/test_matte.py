@@ -144,6 +144,11 @@ def test_levels_holes_and_specks() -> None:
     clean = remove_small(levels, holes=0.01, specks=0.01)
     assert clean[41, 41] == 1 and clean[6, 6] == 0 and clean[70, 5] == pytest.approx(0.5)
     assert np.array_equal(remove_small(levels, holes=0, specks=0), levels)
+    doubt = saliency.copy()
+    doubt[50:56, 30:36], doubt[50:56, 60:66] = 0.2, 0.0
+    filled = remove_small(stretch(doubt, 0.3, 0.7), holes=0.002, specks=0.0, probability=doubt)
+    assert filled[53, 33] == 1, "where the map is in doubt a larger hole is filled too"
+    assert filled[53, 63] == 0, "a view through stays"
 
 
 @pytest.mark.parametrize(("pixels", "edge"), [(3, 33), (-3, 27), (1.5, 31.5), (0, 30)])

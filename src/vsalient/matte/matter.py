@@ -62,7 +62,7 @@ class Matter:
         else:
             probability = self._steady(small, shrink_map(grid, saliency))
             values = stretch(probability, *options.low_high)
-            values = remove_small(values, holes=options.holes, specks=options.specks)
+            values = remove_small(values, holes=options.holes, specks=options.specks, probability=probability)
             alpha = refine(grid, pixels, small, values, probability, sharp=options.style == "sharp")
         if options.choke:
             alpha = choke(alpha, options.choke)

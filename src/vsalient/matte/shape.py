@@ -15,7 +15,14 @@ def stretch(saliency: SaliencyArray, low: float, high: float) -> SaliencyArray:
     return np.asarray(np.clip(saliency * np.float32(scale) - np.float32(low * scale), 0, 1), np.float32)
 
 
-def remove_small(saliency: SaliencyArray, *, holes: float, specks: float) -> SaliencyArray:
+UNSURE_HOLE, UNSURE_SHARE = 0.05, 20.0
+"""A hole in which no probability is below the first is the network's doubt, not a view through the object: it is filled
+where it is up to so many times as large."""
+
+
+def remove_small(
+    saliency: SaliencyArray, *, holes: float, specks: float, probability: SaliencyArray | None = None
+) -> SaliencyArray:
     """Fill small holes of a soft map, and clear small specks.
 
     A speck is a connected part above 0 that is smaller than `specks`, all of it: what leads over to a large part is
@@ -26,13 +33,18 @@ def remove_small(saliency: SaliencyArray, *, holes: float, specks: float) -> Sal
         saliency: (h, w) in [0, 1], stretched, so that ground is 0 and the inside 1.
         holes: share of the frame.
         specks: share of the frame.
+        probability: (h, w) the map before it was stretched, to tell doubt from a view through.
     """
     result = saliency
     size = saliency.size
     if specks and (least := specks * size) > 1:
         result = _where_small(result, (result > 0).astype(np.uint8), least, 0.0, border=True)
     if holes and (least := holes * size) > 1:
-        result = _where_small(result, (result < 1).astype(np.uint8), least, 1.0, border=False)
+        parts = (result < 1).astype(np.uint8)
+        if probability is not None:
+            larger = _where_small(result, parts, least * UNSURE_SHARE, 1.0, border=False)
+            result = _where_unsure(result, larger, probability)
+        result = _where_small(result, parts, least, 1.0, border=False)
     return result
 
 
@@ -52,6 +64,17 @@ def _where_small(
     if not small.any():
         return saliency
     return np.where(small[labels], np.float32(value), saliency)
+
+
+def _where_unsure(before: SaliencyArray, filled: SaliencyArray, probability: SaliencyArray) -> SaliencyArray:
+    """Of the holes that were filled, leave those open in which the map is sure somewhere that there is nothing."""
+    count, labels = cv2.connectedComponents((filled != before).astype(np.uint8), connectivity=8)
+    if count <= 1:
+        return before
+    through = np.zeros(count, np.bool_)
+    through[np.unique(labels[probability < UNSURE_HOLE])] = True
+    through[0] = True
+    return np.where(through[labels], before, filled)
 
 
 def choke(alpha: NDArray[np.uint8], pixels: float) -> NDArray[np.uint8]:
