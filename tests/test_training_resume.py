@@ -17,6 +17,7 @@ import torch
 from training_data import davis, shard
 from vsalient.cli.app import main
 from vsalient.errors import CheckpointError, DeviceError, OptionError, OutputError, TrainingError
+from vsalient.training import processes
 from vsalient.training import state as states
 from vsalient.training.loop import Trainer
 from vsalient.training.recipe import load_recipe
@@ -391,3 +392,36 @@ def test_a_broken_picture_met_by_a_worker_is_one_line(recipe, tmp_path, workers)
     done = subprocess.run([sys.executable, "-m", "vsalient", *args], capture_output=True, text=True, timeout=200)
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "cannot be decoded" in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("name", "world", "local", "index"), [("auto", 1, 0, 0), ("cuda:1", 1, 0, 1), ("cuda", 2, 1, 1)]
+)
+def test_each_process_takes_its_gpu_before_the_group_is_made(monkeypatch, name, world, local, index):
+    # No card here: what torch is asked for, in which order.
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "set_device", lambda device: asked.append(("set", device.index)))
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: False)
+    monkeypatch.setattr(
+        torch.distributed, "init_process_group", lambda kind, device_id: asked.append((kind, device_id.index))
+    )
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: local)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: world)
+    monkeypatch.setenv("WORLD_SIZE", str(world))
+    monkeypatch.setenv("LOCAL_RANK", str(local))
+    joined = processes.join(name)
+    assert joined.device == torch.device("cuda", index) and joined.world == world
+    assert asked == [("set", index)] + [("nccl", index)] * (world > 1)
+
+
+@pytest.mark.parametrize(("name", "local", "message"), [("cuda:0", 0, "take a GPU each"), ("cuda", 2, "has no GPU")])
+def test_processes_without_a_gpu_of_their_own_are_refused(monkeypatch, name, local, message):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    monkeypatch.setenv("LOCAL_RANK", str(local))
+    with pytest.raises((OptionError, DeviceError), match=message):
+        processes.join(name)

@@ -78,8 +78,8 @@ def join(device: str) -> Processes:
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
         if chosen.type == "cuda":
-            torch.cuda.set_device(chosen)
-            chosen = torch.device("cuda", torch.cuda.current_device())
+            chosen = torch.device("cuda", chosen.index if ":" in device else torch.cuda.current_device())
+            torch.cuda.set_device(chosen)  # takes a device with its number only
         return Processes(chosen)
     if chosen.type == "cuda":
         if ":" in device:
