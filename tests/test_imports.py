@@ -58,10 +58,10 @@ ALLOWED: dict[str, set[str]] = {
     "training": BASE | STAGES | WIRING,
     "evaluation": BASE | STAGES | WIRING | {"api"},
     "report": BASE | {"metrics", "evaluation"},
-    "scale": BASE | {"media"},
     "benchmarking": BASE | STAGES | WIRING | {"api"},
+    "scale": BASE | {"media", "datasets"},
     "api": BASE | STAGES | WIRING | {"outputs", "run", "inputs"},
-    "serve": BASE | {"media", "scale", "version"},
+    "serve": BASE | {"media", "scale", "version", "datasets"},
     # An actor plans names as the command does.
     "ray": BASE | {"scale", "checkpoints", "cli"},
 }

@@ -29,6 +29,7 @@ from vsalient.version import __version__
 
 if TYPE_CHECKING:
     from vsalient.cli.work import Worker
+    from vsalient.scale.remote import Remote
     from vsalient.scale.watch import Watch
 
 _META = "vsalient.many"
@@ -91,6 +92,7 @@ class Many:
             options.
         ledger: what is known of the inputs and where it is recorded.
         piece_seconds: of the pieces of long films; None leaves them whole.
+        remote: inputs and outputs by address.
         redo: inputs whose outputs stand and may be replaced.
         watching: looks for new inputs.
         plan: from inputs to jobs, for those that come later.
@@ -113,6 +115,7 @@ class Many:
     watching: "Watch | None" = None
     plan: Plan | None = None
     piece_seconds: float | None = None
+    remote: "Remote | None" = None
     _manifest: Path | None = None
     _stdout: TextIO = field(default_factory=lambda: sys.stdout)
 
@@ -133,12 +136,46 @@ class Many:
         """
         if self.worker:
             return [], []
+        near = [text for text in inputs if not self._is_far(text)]
+        if len(near) < len(inputs):
+            assert self.remote is not None
+            found = [path for text in inputs if text not in near for path in self.remote.expand(text)]
+            more, failed = find_inputs(near, keep_going=keep_going, quiet=quiet) if near else ([], [])
+            return [*found, *more], failed
         if self.watch:
             from vsalient.scale.watch import Watch
 
             self.watching = Watch(inputs)
             return [], []
         return find_inputs(inputs, keep_going=keep_going, quiet=quiet)
+
+    def output(self, text: str | None) -> str | None:
+        """`-o`, or where outputs are made that go to an address.
+
+        Raises:
+            OutputError: the address cannot be written to.
+        """
+        if self.worker or text is None or not self._is_far(text):
+            return text
+        assert self.remote is not None
+        return self.remote.output(text)
+
+    def _is_far(self, text: str) -> bool:
+        if "://" not in text:
+            return False
+        from vsalient.scale.remote import Remote, is_remote, shown
+
+        if not is_remote(text):
+            return False
+        if self.manifest is not None or self.claim or self.watch or self.split_long is not None or self.runner == "ray":
+            raise OptionError(
+                f"--manifest, --claim, --watch, --split-long and --runner ray do not go with {shown(text)}: "
+                "take --shard and --skip-existing over local folders, or mount the bucket"
+            )
+        if self.remote is None:
+            self.remote = Remote()
+            click.get_current_context().call_on_close(self.remote.close)
+        return True
 
     def wanted(
         self, sources: Sequence[Path], plan: Plan, settings: Mapping[str, Any], *, overwrite: bool, skip_existing: bool
@@ -184,6 +221,8 @@ class Many:
         self._sweep(jobs)
         if self.watching is not None:
             self._refuse_loop(plan)
+        if self.remote is not None and not overwrite:
+            self.remote.refuse_existing([target.path for job in jobs for target in job.targets])
         ours = {job.source for job in jobs if self.ledger.ours(_task(job))}
         self.redo = {job.source for job in jobs if job.source in ours or overwrite}
         kept = {
@@ -270,6 +309,9 @@ class Many:
         long = worker.long
         if long is not None and self.claim:
             batch.helper = lambda task: long.help(worker, by_source[task.source])
+        printing = worker.print_paths
+        if self.remote is not None:  # what is printed is not there before it is uploaded
+            worker.print_paths, worker.named = False, self.remote.address
         with contextlib.ExitStack() as stack:
             if self.runner == "ray":
                 from vsalient.ray import run_tasks
@@ -281,7 +323,8 @@ class Many:
                 hand_over = partial(run_tasks, arguments=arguments, actors=self.jobs, address=self.address)
                 results = batch.run_elsewhere(tasks, partial(hand_over, timeout=self.timeout))
             else:
-                results = batch.run(stack.enter_context(self._crew(worker, by_source, done, errors)))
+                crew = stack.enter_context(self._crew(worker, by_source, done, errors))
+                results = batch.run(crew if self.remote is None else [self.remote.around(work) for work in crew])
             for result in stack.enter_context(contextlib.closing(results)):
                 if result.state == "skipped":
                     self._skipped(worker, outcomes, result.source, result.note)
@@ -289,10 +332,22 @@ class Many:
                 outcome = done.pop(result.source, None) or self._outcome(worker, by_source[result.source], result)
                 outcome.error = result.error
                 outcomes.append(outcome)
+                if self.remote is not None:
+                    self._address(outcome, printing)
+                    result.source, errors = outcome.source, {}
                 ended = result.state == "failed" and (result.final or not (keep_going or self.watch))
                 if ended:
                     return batch_failure(result, errors.get(result.source), alone=len(jobs) == 1)
         return None
+
+    def _address(self, outcome: Outcome, printing: bool) -> None:
+        """Call far inputs and outputs by their addresses."""
+        assert self.remote is not None
+        outcome.source = self.remote.address(outcome.source)
+        outcome.written = {kind: self.remote.address(path) for kind, path in outcome.written.items()}
+        if printing and outcome.error is None:
+            for place in outcome.written.values():
+                print_path(place)
 
     def split(self, worker: "Worker") -> None:
         """Let the worker split long films, if that was asked for."""

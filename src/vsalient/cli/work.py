@@ -54,6 +54,7 @@ class Worker:
         maps: input -> its maps made earlier; None when the model makes them.
         model: loaded so far.
         long: splits long films; None leaves them whole.
+        named: what an input is called before people.
     """
 
     console: "Console"
@@ -69,24 +70,25 @@ class Worker:
     maps: dict[Path, Path] | None = None
     model: "Model | None" = None
     long: "Pieces | None" = None
+    named: Callable[[Path], str] = str
 
     def work(self, job: Job) -> Outcome:
         """Write all of a job's outputs."""
         outcome = Outcome(str(job.source), {target.kind: target.path for target in job.targets})
         if not job.targets:
             outcome.skipped = True
-            self.console.say(f"{job.source}: skipped, its outputs exist")
+            self.console.say(f"{self.named(job.source)}: skipped, its outputs exist")
             return outcome
         with ExitStack() as stack:
             # The source is opened first: whether it can be read is known long before PyTorch is loaded.
             source = stack.enter_context(self.open(job.source))
-            self.console.detail(f"{job.source}: {_describe(source.info)}")
+            self.console.detail(f"{self.named(job.source)}: {_describe(source.info)}")
             made = None if self.maps is None else stack.enter_context(self.open(self.maps[job.source]))
             report = self._write(job, source, made)
             if source.cut_short:
                 outcome.partial = True
                 outcome.error = "the file was cut short: the outputs hold the frames that are there"
-        self.console.summary(str(job.source), report)
+        self.console.summary(self.named(job.source), report)
         outcome.summary = report.figures()
         if self.print_paths:
             for target in job.targets:

@@ -1,16 +1,12 @@
-"""Where claims lie: a folder that workers share, or a bucket. Each offers the few atomic steps that claims need."""
+"""Where claims lie: a folder that workers share offers the few atomic steps that claims need."""
 
-import contextlib
 import errno
 import os
 import secrets
-import threading
 from abc import ABC, abstractmethod
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from vsalient.errors import OptionError, OutputError
+from vsalient.errors import OutputError
 from vsalient.staging import clock
 
 
@@ -143,98 +139,3 @@ class FolderStore(Store):
             file.flush()
             os.fsync(file.fileno())
         return draft
-
-
-class BucketStore(Store):
-    """Objects below a prefix of an S3 bucket. Creation is a conditional put (`If-None-Match: *`).
-
-    Args:
-        files: an fsspec file system.
-        prefix: bucket and folder, without the scheme.
-
-    Raises:
-        OptionError: the storage has no conditional put that is known to work.
-        OutputError: the bucket cannot be written to.
-    """
-
-    def __init__(self, files: Any, prefix: str) -> None:
-        protocol = files.protocol if isinstance(files.protocol, str) else files.protocol[0]
-        if protocol not in ("s3", "s3a", "memory"):
-            raise OptionError(f"--claim on {protocol}:// has no conditional put to rely on: use --shard")
-        self._files, self._prefix = files, prefix.rstrip("/")
-        self._memory = protocol == "memory"
-        try:
-            self.now()
-        except OSError as error:
-            raise OutputError(f"claims cannot be written to {prefix}: {error}") from error
-
-    def create(self, name: str, content: bytes) -> bool:
-        """See `Store`."""
-        if self._memory:  # one process: a lock does
-            with _MEMORY:
-                if self._files.exists(self._path(name)):
-                    return False
-                self._files.pipe_file(self._path(name), content)
-                return True
-        try:
-            self._files.pipe_file(self._path(name), content, mode="create")
-        except FileExistsError:
-            return False
-        except OSError as error:
-            if "PreconditionFailed" in str(error) or "ConditionalRequestConflict" in str(error):
-                return False
-            raise
-        return True
-
-    def put(self, name: str, content: bytes) -> None:
-        """See `Store`."""
-        self._files.pipe_file(self._path(name), content)
-
-    def read(self, name: str) -> bytes | None:
-        """See `Store`."""
-        try:
-            return bytes(self._files.cat_file(self._path(name)))
-        except FileNotFoundError:
-            return None
-
-    def exists(self, name: str) -> bool:
-        """See `Store`."""
-        return self.time(name) is not None
-
-    def beat(self, name: str, content: bytes) -> bool:
-        """See `Store`: only the owner writes its record, and takers make new ones."""
-        if not self.exists(name):
-            return False
-        self.put(name, content)
-        return True
-
-    def time(self, name: str) -> float | None:
-        """See `Store`."""
-        try:
-            self._files.invalidate_cache()
-            changed = self._files.modified(self._path(name))
-        except FileNotFoundError:
-            return None
-        stamp: datetime = changed if changed.tzinfo else changed.replace(tzinfo=UTC)
-        return stamp.timestamp()
-
-    def now(self) -> float:
-        """See `Store`."""
-        probe = f"probe-{secrets.token_hex(8)}"
-        self.put(probe, b"")
-        try:
-            return self.time(probe) or 0.0
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                self.remove(probe)
-
-    def remove(self, name: str) -> None:
-        """See `Store`."""
-        with contextlib.suppress(FileNotFoundError):
-            self._files.rm_file(self._path(name))
-
-    def _path(self, name: str) -> str:
-        return f"{self._prefix}/{name}"
-
-
-_MEMORY = threading.Lock()

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,6 +57,7 @@ def start(
     many = Many.current()
     sources, failed = many.inputs(inputs, keep_going=batch.keep_going, quiet=batch.quiet)
     sources = editing.sources(sources)
+    outputs = replace(outputs, output=many.output(outputs.output))
     plan = editing.checked(outputs.plan(model=name, endings=endings, skip_existing=batch.skip_existing))
     flags = {"overwrite": batch.overwrite, "skip_existing": batch.skip_existing}
     made = worker(batch.console(), sources)

@@ -18,7 +18,7 @@ class Outcome:
 
     Attributes:
         source: the video or frame folder, as given.
-        written: kind of output -> path.
+        written: kind of output -> path, or address.
         summary: figures for the JSON summary.
         skipped: everything existed already.
         partial: the source was cut short; the outputs hold the frames that there are, and `error` says so.
@@ -26,7 +26,7 @@ class Outcome:
     """
 
     source: str
-    written: dict[str, Path] = field(default_factory=dict)
+    written: dict[str, Path | str] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     skipped: bool = False
     partial: bool = False
@@ -40,7 +40,7 @@ class Outcome:
         return "failed" if self.error is not None else "skipped" if self.skipped else "done"
 
 
-def print_path(path: Path) -> None:
+def print_path(path: Path | str) -> None:
     """Print a path on stdout; when its reader has gone (`| head -1`), the work goes on all the same."""
     text = str(path)
     try:
