@@ -58,16 +58,17 @@ ALLOWED: dict[str, set[str]] = {
     "training": BASE | STAGES | WIRING,
     "evaluation": BASE | STAGES | WIRING | {"api"},
     "report": BASE | {"metrics", "evaluation"},
-    "benchmarking": BASE | STAGES | WIRING | {"api"},
+    "benchmarking": BASE | STAGES | WIRING | {"api", "model"},
     "scale": BASE | {"media", "datasets"},
-    "api": BASE | STAGES | WIRING | {"outputs", "run", "inputs"},
+    "model": BASE | STAGES | WIRING | {"outputs", "run", "inputs"},
+    "api": BASE | STAGES | WIRING | {"outputs", "run", "inputs", "model"},
     "serve": BASE | {"media", "scale", "version", "datasets"},
     # An actor plans names as the command does.
     "ray": BASE | {"scale", "checkpoints", "cli"},
 }
 """Part of the package -> the other parts it may import; `cli` and the package itself may import all."""
 TORCH_AT_IMPORT = {"models", "engine", "devices", "training"}
-TORCH_LATER = {"transforms", "checkpoints"}
+TORCH_LATER = {"transforms", "checkpoints", "benchmarking"}
 LIGHT_VERBS = [[], ["predict"], ["segment"], ["evaluate"], ["models"], ["train"], ["doctor"], ["models", "list"]]
 
 

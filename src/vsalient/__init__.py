@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 from vsalient.version import __version__
 
 if TYPE_CHECKING:
-    from vsalient.api import Model as Model
     from vsalient.api import list_models as list_models
     from vsalient.api import load_model as load_model
     from vsalient.api import predict as predict
     from vsalient.api import write as write
     from vsalient.errors import VsalientError as VsalientError
+    from vsalient.model import Model as Model
     from vsalient.outputs.looks import Looks as Looks
     from vsalient.procedure import Clips as Clips
     from vsalient.segment.masks import Masks as Masks
@@ -31,7 +31,7 @@ _HOMES = {
     "Frame": "vsalient.types",
     "Looks": "vsalient.outputs.looks",
     "Masks": "vsalient.segment.masks",
-    "Model": "vsalient.api",
+    "Model": "vsalient.model",
     "Prediction": "vsalient.types:Result",  # its name in 0.1.0
     "Result": "vsalient.types",
     "VideoInfo": "vsalient.types",

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsalient import checkpoints
-from vsalient.api import Model, write
+from vsalient.api import write
 from vsalient.checkpoints import WeightsEntry
+from vsalient.model import Model
 from vsalient.procedure import Clips
 
 LONGEST = 150

@@ -16,9 +16,9 @@ from vsalient.procedure import Procedure
 from vsalient.types import Binarise, VideoInfo, halve
 
 if TYPE_CHECKING:
-    from vsalient.api import Model
     from vsalient.cli.shared.console import Console
     from vsalient.media import Source
+    from vsalient.model import Model
     from vsalient.run import Maps
     from vsalient.segment.segmenter import Segmenting
 

@@ -11,9 +11,9 @@ from vsalient.cli.shared.options import check_batch_options, check_color, check_
 from vsalient.outputs.looks import Looks
 
 if TYPE_CHECKING:
-    from vsalient.api import Model
     from vsalient.checkpoints import WeightsEntry
     from vsalient.cli.shared.console import Console, Form
+    from vsalient.model import Model
 
 
 Command = TypeVar("Command", bound=Callable[..., Any])

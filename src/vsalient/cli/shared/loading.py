@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from vsalient.errors import VsalientError
 
 if TYPE_CHECKING:
-    from vsalient.api import Model
     from vsalient.cli.shared.console import Console
+    from vsalient.model import Model
 
 
 class ModelLoadError(VsalientError):
