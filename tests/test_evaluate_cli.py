@@ -653,3 +653,27 @@ def test_davis_masks_moved_a_little(tmp_path, scores):
     assert document["predictions"][0]["frames"] == 10
     assert 0.9 < result["J_mean"] < 0.99 and result["F_mean"] == pytest.approx(1, abs=1e-2)  # 3 px is within reach
     assert 0.9 < result["wF"] < 1 and 0.9 < result["S"] < 1 and result["MAE"] < 0.02
+
+
+@pytest.mark.slow
+def test_a_networks_options_reach_it(tmp_path, run, scores):
+    """Dense clips and another resolution give other maps; a clip too short for its overlap is one line."""
+    for frame in range(5):
+        write(tmp_path / f"gt/cat/{frame:05d}.png", disc(frame))
+        write(tmp_path / f"frames/cat/{frame:05d}.png", np.dstack([disc(frame)] * 3))
+    args = (
+        tmp_path / "gt",
+        "--model",
+        "scnn-s",
+        "--device",
+        "cpu",
+        "--frames",
+        tmp_path / "frames",
+        "--metrics",
+        "MAE",
+    )
+    plain = dataset(scores(*args))["MAE"]
+    changed = dataset(scores(*args, "--resolution", "exact:64x64", "--dtype", "float32"))["MAE"]
+    assert changed != plain
+    code, _, err = run(*args, "--overlap", "9", "--clip-length", "4")
+    assert code == 1 and err.rstrip().splitlines()[-1].startswith("Error: ")

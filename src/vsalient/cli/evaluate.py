@@ -212,8 +212,9 @@ def command(
             from vsalient.evaluation.predict import ClipSettings, predict_sequences
 
             predicted = predict_sequences(
-                model, frames, truth, folder, dataset=dataset, split=split, weights=weights, device=device,
-                dtype=dtype, exact=exact, flip=flip, offline=offline, protocol=model_protocol,
+                model, frames, truth, folder, dataset=dataset, split=split, protocol=model_protocol,
+                loading={"weights": weights, "device": device, "dtype": dtype, "exact": exact, "flip": flip,
+                         "offline": offline},
                 clips=ClipSettings(clip_length, overlap, tail, resolution, cuts),
                 progress=board.predicted, say=board.say,
             )  # fmt: skip

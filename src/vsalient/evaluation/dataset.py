@@ -5,6 +5,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypedDict, Unpack
 
 import numpy as np
 
@@ -62,6 +63,32 @@ class Evaluation:
     predictions: tuple[PredictionResult, ...]
 
 
+class Rules(TypedDict, total=False):
+    """How `evaluate` deals with what does not fit, and what values mean; each may be left out.
+
+    Attributes:
+        missing: frames without a prediction are an error (the default), count as empty maps, or are left out (and
+            counted).
+        extra: predictions without ground truth are an error or passed over; None passes them over where the data set
+            has ground truth for some frames only.
+        size_mismatch: predictions of another size are an error (the default) or resized.
+        values: "gray", "labels", or "auto", see docs/evaluate.md.
+        void_value: ground-truth value that marks pixels to leave out.
+        block: frames of a voxel of Fadp_voxel, 4.
+        objects: score every object by itself, paired as in DAVIS 2017's unsupervised track; J and F only.
+        maps: those of the predictions that are known to be saliency maps, however dim (a network's own).
+    """
+
+    missing: Missing
+    extra: Extra | None
+    size_mismatch: SizeMismatch
+    values: Values
+    void_value: int | None
+    block: int
+    objects: bool
+    maps: Iterable[str | Path]
+
+
 def evaluate(
     predictions: Sequence[str | Path],
     ground_truth: str | Path,
@@ -70,18 +97,11 @@ def evaluate(
     protocol: Protocol | None = None,
     split: str | None = None,
     metrics: Iterable[str] = ("default",),
-    missing: Missing = "error",
-    extra: Extra | None = None,
-    size_mismatch: SizeMismatch = "error",
-    values: Values = "auto",
-    void_value: int | None = None,
     frames: str | Path | None = None,
     fixations: str | Path | None = None,
-    block: int = 4,
-    objects: bool = False,
-    maps: Iterable[str | Path] = (),
     jobs: int | None = 1,
     progress: Callable[[str, int, int], None] | None = None,
+    **rules: Unpack[Rules],
 ) -> Evaluation:
     """Score one or more sets of predictions against the ground truth of a data set.
 
@@ -92,24 +112,17 @@ def evaluate(
         protocol: which frames count; None takes the preset's.
         split: a split's name, a file, or names joined by commas; None takes the preset's.
         metrics: names of `vsalient.metrics.CATALOGUE`, groups, "default" or "all".
-        missing: frames without a prediction are an error, count as empty maps, or are left out (and counted).
-        extra: predictions without ground truth are an error or passed over; None passes them over where the data
-            set has ground truth for some frames only.
-        size_mismatch: predictions of another size are an error or resized.
-        values: "gray", "labels", or "auto": palette pictures hold labels, others gray values.
-        void_value: ground-truth value that marks pixels to leave out.
         frames: the video frames, for predicted videos against sparse ground truth.
         fixations: fixation points; the ground truth then holds fixation density maps.
-        block: frames of a voxel of Fadp_voxel.
-        objects: score every object by itself, paired as in DAVIS 2017's unsupervised track; J and F only.
-        maps: those of the predictions that are known to be saliency maps, however dim (a network's own).
         jobs: processes, None for as many as the machine and the work allow. More than 1 needs the caller's script to
             guard its main code by `__name__`.
         progress: called with a sequence's name, how many are done, and of how many.
+        rules: see `Rules`.
 
     Raises:
         VsalientError: children of it, one line each, for everything that does not fit.
     """
+    missing, objects = rules.get("missing", "error"), rules.get("objects", False)
     if not predictions:
         raise OptionError("no predictions given; name one or more folders or videos before the ground truth")
     truth = plan_truth(Path(ground_truth), preset_of(dataset), split, protocol)
@@ -117,8 +130,15 @@ def evaluate(
     chosen = select(("J", "F") if objects and names == ("default",) else names, fixation=fixations is not None)
     if objects and not set(chosen) <= {"J", "F"}:
         raise OptionError("objects are scored by J and F only; leave the other metrics out")
-    options = Options(chosen, missing, size_mismatch, values, void_value, block=block)
-    known = {Path(path) for path in maps}
+    options = Options(
+        chosen,
+        missing,
+        rules.get("size_mismatch", "error"),
+        rules.get("values", "auto"),
+        rules.get("void_value"),
+        block=rules.get("block", 4),
+    )
+    known = {Path(path) for path in rules.get("maps", ())}
     frame_tree = None if frames is None else find_frames(Path(frames))
     points = None if fixations is None else find_tree(Path(fixations), "fixation points")
     if points is not None and not all(isinstance(stored, Folder) for stored in truth.tree.values()):
@@ -126,7 +146,8 @@ def evaluate(
     paths = [Path(path) for path in predictions]
     # Every path is looked through before the first frame is scored.
     planned = [
-        plan_prediction(path, truth, missing=missing, extra=extra, frames=frame_tree, points=points) for path in paths
+        plan_prediction(path, truth, missing=missing, extra=rules.get("extra"), frames=frame_tree, points=points)
+        for path in paths
     ]
     results = []
     with tempfile.TemporaryDirectory(prefix="vsalient-") as folder:

@@ -1,6 +1,6 @@
 """Run a model on a data set's frames and keep its maps, to be scored like anybody's."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -37,12 +37,7 @@ def predict_sequences(
     *,
     dataset: str = "custom",
     split: str | None = None,
-    weights: Path | None = None,
-    device: str = "auto",
-    dtype: Any = "auto",
-    exact: bool = False,
-    flip: bool = False,
-    offline: bool = False,
+    loading: Mapping[str, Any] | None = None,
     protocol: Literal["default", "paper"] = "default",
     clips: "ClipSettings | None" = None,
     progress: Callable[[str, int, int], None] | None = None,
@@ -57,12 +52,7 @@ def predict_sequences(
         folder: where the maps go, below the model's name.
         dataset: the preset, see `evaluate`.
         split: the sequences that count, see `evaluate`.
-        weights: a file instead of the model's own weights.
-        device: where to run; this and the next four as in `vsalient.load_model`.
-        dtype: of the network's numbers.
-        exact: float32 and the network's own definition.
-        flip: the mean with the mirror image's maps.
-        offline: never ask the network for weights.
+        loading: further arguments of `vsalient.load_model`: weights, device, dtype, exact, flip, offline.
         protocol: "paper" for the procedure of the model's authors, in plain float32.
         clips: the clips' length, overlap, tail, resolution and cuts; None for the model's own.
         progress: called with a sequence's name, how many are done, and of how many.
@@ -84,15 +74,10 @@ def predict_sequences(
     # PyTorch comes with it.
     from vsalient.api import load_model
 
-    network = load_model(
-        model,
-        weights=weights,
-        device=device,
-        dtype=dtype,
-        exact=exact or (protocol == "paper" and dtype == "auto"),
-        flip=flip,
-        offline=offline,
-    )
+    given = dict(loading or {})
+    if protocol == "paper" and given.get("dtype", "auto") == "auto":
+        given["exact"] = True
+    network = load_model(model, **given)
     settings = clips or ClipSettings()
     if say is not None:
         say(f"{network.name}: {network.description}")
