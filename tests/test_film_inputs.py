@@ -1,6 +1,7 @@
 """Inputs that are no plain file names: stdin, addresses, numbered pictures; which frames; and names that are odd."""
 
 import http.server
+import io
 import json
 import os
 import subprocess
@@ -11,6 +12,7 @@ from fractions import Fraction
 from functools import partial
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image
@@ -176,3 +178,15 @@ def test_half_of_the_frames_by_the_command(tmp_path: Path, film: Path) -> None:
     masks = sorted((tmp_path / "o" / "film_masks").iterdir())
     assert len(masks) == 4
     assert np.asarray(Image.open(masks[0])).shape == (48, 64)
+
+
+@pytest.mark.parametrize(("kind", "form"), [("mask-video", "gray"), ("overlay", "rgb24"), ("alpha", "rgba")])
+def test_a_video_on_stdout(tmp_path: Path, film: Path, kind: str, form: str) -> None:
+    done = run("segment", str(film), "--maps", str(film), "-w", kind, "-o", "-", "-q")
+    assert done.returncode == 0, done.stderr
+    with av.open(io.BytesIO(done.stdout)) as container:
+        frames = list(container.decode(video=0))
+    assert len(frames) == 12 and frames[0].format.name == form
+    assert [round(float(frame.time) * 25) for frame in frames] == list(range(12))
+    done = run("segment", "--maps", str(film), "-w", "masks", "-o", "-")
+    assert done.returncode == 1 and b"one video to stdout" in done.stderr

@@ -92,7 +92,8 @@ class Worker:
         outcome.summary = report.figures()
         if self.print_paths:
             for target in job.targets:
-                print_path(target.path)
+                if str(target.path) != "-":
+                    print_path(target.path)
         return outcome
 
     def _write(self, job: Job, source: "Source", made: "Source | None") -> Report:

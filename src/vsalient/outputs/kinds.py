@@ -63,6 +63,8 @@ class Kind:
             OptionError: names the endings that it can have.
         """
         ending = path.suffix.lower()
+        if str(path) == "-" and self.still_endings:
+            return  # a video on stdout
         able = self.still_endings + self.endings if still else self.endings
         if not self.is_folder and ending not in able:
             raise OptionError(

@@ -46,6 +46,8 @@ def check_output(
     from vsalient.media import is_photo
 
     kind.check_ending(path, still=origin is not None and is_photo(origin))
+    if str(path) == "-":
+        return
     if kind.is_folder and path.exists() and not path.is_dir():
         raise OutputError(f"{path} is a file where a folder of pictures should go; choose another name.")
     if not kind.is_folder and path.is_dir():

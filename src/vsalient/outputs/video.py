@@ -11,6 +11,7 @@ from vsalient.media.encoder import Encoding, VideoEncoder
 from vsalient.outputs.encodings import encodings
 from vsalient.outputs.output import Opening, Output
 from vsalient.outputs.painters import Heat, Painter, Tint, black_and_white, gray
+from vsalient.outputs.stdout import STDOUT, StdoutVideo
 from vsalient.types import Result
 
 
@@ -122,6 +123,8 @@ def film(
     release: Callable[[], None] | None = None,
 ) -> Output:
     """A video; or a picture, where the name that was let through is that of one. Arguments as of `VideoOutput`."""
+    if given.path == STDOUT:
+        return StdoutVideo(given, paint, release)
     if given.path.suffix.lower() in encodings:
         return VideoOutput(given, encodings, paint, sound=sound, release=release)
     return StillOutput(given, paint, release)

@@ -190,6 +190,10 @@ def _template(sources: Sequence[Path], kinds: Sequence[str], output: str | None)
                 field = f"{name}{'!' if conversion else ''}{conversion or ''}{':' if form else ''}{form}"
                 raise OptionError(f"-o field {{{field}}} is unknown: use {', '.join(f'{{{f}}}' for f in FIELDS)}")
         return _at_home(output)
+    if output == "-":
+        if len(sources) > 1 or len(kinds) > 1 or any(not KINDS[kind].still_endings for kind in kinds):
+            raise OptionError("-o - writes one video to stdout: give one input, and one --write that is a video")
+        return output
     path = Path(_at_home(output))
     is_file = path.suffix.lower() in _FILE_ENDINGS and not path.is_dir() and not output.endswith(("/", os.sep))
     if not is_file:
