@@ -197,3 +197,29 @@ def test_predict_with_openvino(monkeypatch, tmp_path, capsys):
     code, said = cli(capsys, *options[:2], "-o", tmp_path / "c", "--engine", "openvino", "--protocol", "paper")
     assert code == 1 and "--protocol paper without --dtype" in said.err
     assert not (tmp_path / "c").exists()
+
+
+def test_doctor_tune_remembers_the_faster_library(monkeypatch, tmp_path, capsys):
+    from vsalient.cli import tune as module
+
+    install(monkeypatch, tmp_path)
+    monkeypatch.delenv("VSALIENT_ENGINE", raising=False)
+    monkeypatch.setattr(libraries, "processor", lambda: "avx2")
+    speeds = {"torch": 4.0, "openvino": 6.0}
+
+    def row(name, options):
+        library = options[options.index("--engine") + 1]
+        if name == "scnn-s" and library == "openvino":
+            return {"model": name, "error": "it does not convert"}
+        return {"model": name, "frames_per_second": speeds[library]}
+
+    monkeypatch.setattr(module, "in_a_process", row)
+    code, said = cli(capsys, "doctor", "--tune")
+    assert code == 0, said.err
+    assert "openvino 6.00 frames/s" in said.out and "it does not convert" in said.out
+    assert choose("red") == ("openvino", f"by {user_table()}") and choose("scnn")[0] == "torch"
+    speeds["torch"] = 7.0
+    cli(capsys, "doctor", "--tune")
+    assert choose("red")[0] == "torch"
+    code, said = cli(capsys, "doctor", "--tune", "--json")
+    assert code == 1 and len(said.err.strip().splitlines()) == 1

@@ -77,7 +77,7 @@ def command(
     if not as_json:
         click.echo(_line(_COLUMNS))
     for name in names:
-        rows.append(_in_a_process(name, options))
+        rows.append(in_a_process(name, options))
         if not as_json:
             click.echo(_shown(rows[-1]))
     if as_json:
@@ -85,7 +85,8 @@ def command(
     return int(any("error" in row for row in rows))
 
 
-def _in_a_process(name: str, options: list[str]) -> dict[str, Any]:
+def in_a_process(name: str, options: list[str]) -> dict[str, Any]:
+    """One model's row, measured in a process of its own; `model` and `error` of one that does not run."""
     command = [sys.executable, "-m", "vsalient", "benchmark", name, "--here", *options]
     done = subprocess.run(command, capture_output=True, text=True)
     lines = done.stdout.strip().splitlines()

@@ -13,7 +13,7 @@ import click
 
 from vsalient import checkpoints
 from vsalient.cli.advice import advice
-from vsalient.errors import VsalientError
+from vsalient.errors import OptionError, VsalientError
 from vsalient.version import __version__
 
 PACKAGES = (
@@ -39,11 +39,19 @@ CPU_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_tile")
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead.")
-def command(as_json: bool) -> int:
+@click.option("--tune", is_flag=True, help="Time PyTorch and OpenVINO here, and remember which is faster.")
+def command(as_json: bool, tune: bool) -> int:
     """Say what this machine can do: devices, speed-ups, encoders, weights.
 
     The exit code is 1 when something is missing that `vsalient predict` needs with its default model.
     """
+    if tune:
+        from vsalient.cli.tune import tune as measure
+
+        if as_json:
+            raise OptionError("--tune writes a table and prints no JSON: leave one of the two out")
+        measure()
+        return 0
     findings = examine()
     if as_json:
         click.echo(json.dumps(findings, indent=2))
