@@ -111,12 +111,17 @@ class _MapFolders:
         """Ground truth as a source: 0 and 1."""
         import numpy as np
 
+        from vsalient.datasets.layout import Folder
         from vsalient.datasets.masks import read_truth
 
-        def read(paths: tuple[Path, ...]) -> Any:
-            return read_truth(paths).mask.astype(np.float32)
+        tree = _tree(folder, "ground truth")
+        # FBMS writes its colours on white.
+        white = {stored.path for stored in tree.values() if isinstance(stored, Folder) and stored.background == "white"}
 
-        return self._source(folder, _tree(folder, "ground truth"), read)
+        def read(paths: tuple[Path, ...]) -> Any:
+            return read_truth(paths, background="white" if paths[0].parent in white else None).mask.astype(np.float32)
+
+        return self._source(folder, tree, read)
 
     def _source(self, folder: Path, tree: "Tree", read: Any = None) -> "MapSource":
         import numpy as np
