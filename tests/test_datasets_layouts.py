@@ -348,3 +348,24 @@ def test_evaluation_knows_every_layout(tmp_path, capsys, preset, kind, sequences
     out = capsys.readouterr()
     assert not end.value.code, out.err
     assert json.loads(out.out)["predictions"][0]["dataset"]["J_mean"] == 1
+
+
+def test_fbms_as_released_trains(tmp_path):
+    """Colours on white with annotators' confidence beside, black on white, and gray labels in `.pgm`."""
+    place = tmp_path / "FBMS/Trainingset"
+    mask = pair(0)[1] > 0
+    for name in ("bear01", "cars2", "ducks01"):
+        write(place / name / f"{name}_0001.jpg", pair(0)[0])
+        truth = place / name / "GroundTruth"
+        if name == "cars2":
+            write(truth / f"{name}_0001.pgm", np.where(mask, 85, 0).astype(np.uint8))
+            continue
+        colour = np.full((*SIZE, 3), 255, np.uint8)
+        colour[mask] = (0, 255, 255) if name == "bear01" else 0
+        write(truth / f"{name}_0001_gt.ppm", colour)
+        write(truth / f"{name}_0001_PROB_gt.ppm", colour[::-1])
+        (truth / f"{name}Def.dat").write_text("Total number of regions:\n2\n")
+    source = open_source(tmp_path / "FBMS")
+    assert source.names == ["bear01", "cars2", "ducks01"]
+    for sequence in range(3):
+        assert np.array_equal(source.read(sequence, 0)[1] > 0, mask)
