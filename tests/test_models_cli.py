@@ -49,14 +49,17 @@ def test_list_shows_every_model(capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(capsys, "list")
     lines = run.out.splitlines()
     assert run.code == 0 and run.err == ""
-    assert [line.split()[0] for line in lines] == ["name", *checkpoints.registry()]
+    names = [line.split()[0] for line in lines]
+    assert names[0] == "name" and sorted(names[1:]) == sorted(checkpoints.registry())
     assert max(map(len, lines)) <= 80
     rows = {line.split()[0]: re.split(r"  +", line) for line in lines}
-    assert rows["name"] == ["name", "runs", "J", "frames/s", "MB", "terms"]
+    assert rows["name"] == ["name", "runs", "J", "held-out J", "frames/s", "MB", "terms"]
+    ready = [rows[name][1].startswith(("yes", "as ")) for name in names[1:]]
+    assert ready == sorted(ready, reverse=True), "what runs comes first"
     assert rows["3dc-seg"][1:3] == ["after a fetch", "83.9"] and rows["stan"][1] == "needs weights"
     assert rows["scnn"][1] == "as scnn-s" and 50 < float(rows["3dc-lite"][2]) < 100
-    assert rows["3dc-lite"][1:2] == ["yes"] and rows["3dc-lite"][5] == "non-commercial"
-    assert float(rows["3dc-lite"][3]) > 1 and float(rows["3dc-lite"][4]) > 1
+    assert rows["3dc-lite"][1:2] == ["yes"] and rows["3dc-lite"][6] == "non-commercial"
+    assert all(float(value) > 1 for value in rows["3dc-lite"][3:6]) and rows["scnn-s"][3] == "66.1"
 
 
 def test_list_json(capsys: pytest.CaptureFixture[str]) -> None:
