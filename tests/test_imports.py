@@ -151,3 +151,29 @@ def test_the_package_and_its_root_help_are_instant() -> None:
     start = time.perf_counter()
     subprocess.run([sys.executable, "-m", "vsalient", "--help"], check=True, capture_output=True)
     assert time.perf_counter() - start < 3
+
+
+def test_no_module_leads_back_to_itself() -> None:
+    """Imports of annotations and within functions included: a circle is a circle for who reads."""
+    names = {
+        ".".join(("vsalient", *path.relative_to(SOURCE).with_suffix("").parts)).removesuffix(".__init__"): path
+        for path in SOURCE.rglob("*.py")
+    }
+    graph: dict[str, set[str]] = {}
+    for name, path in names.items():
+        found: set[str] = set()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in names:
+                whole = (f"{node.module}.{alias.name}" for alias in node.names)
+                found |= {one if one in names else node.module for one in whole}
+            elif isinstance(node, ast.Import):
+                found |= {alias.name for alias in node.names} & set(names)
+        graph[name] = found - {name}
+    while leaves := {name for name, others in graph.items() if not others & set(graph)}:
+        for name in leaves:
+            del graph[name]
+    # What is left leads to a circle or lies in one.
+    while ends := set(graph) - set().union(*graph.values(), set()):
+        for name in ends:
+            del graph[name]
+    assert not graph, sorted(graph)

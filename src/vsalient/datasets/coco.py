@@ -4,15 +4,13 @@ import json
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 
+from vsalient.datasets.found import Found, Pair
 from vsalient.errors import DataError
-
-if TYPE_CHECKING:
-    from vsalient.datasets.collections import Found
 
 
 class DrawnMask:
@@ -36,7 +34,7 @@ class DrawnMask:
         return bytes(cv2.imencode(".png", mask)[1])
 
 
-def find_coco(root: Path) -> "Iterator[Found]":
+def find_coco(root: Path) -> Iterator[Found]:
     """The pictures of every `annotations/instances_NAME.json`, looked for in `NAME/`, `images/NAME/` and `images/`.
 
     Crowds are no instances and stay background.
@@ -48,9 +46,7 @@ def find_coco(root: Path) -> "Iterator[Found]":
         yield from _read(path, root)
 
 
-def _read(path: Path, root: Path) -> "Iterator[Found]":
-    from vsalient.datasets.collections import Found, Pair
-
+def _read(path: Path, root: Path) -> Iterator[Found]:
     name = path.stem.removeprefix("instances_")
     homes = [p for p in (root / name, root / "images" / name, root / "images") if p.is_dir()]
     try:

@@ -12,16 +12,16 @@ Nothing is decoded here. The layouts are those of the releases and of the loader
 """
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from vsalient.datasets.found import Found, Pair
 from vsalient.datasets.masks import Background
 from vsalient.datasets.names import PICTURES, bare, last_number, natural
 
 SOFT_SUFFIX = ".soft"
 """`key.soft.png` is a soft mask of `key`, whatever its source is called."""
-Reader = Callable[[], bytes]
 
 _FRAMES = re.compile(r"^(jpegimages|images?|imgs?|frames?|input|src|rgb|sequences|vot\d*)$|-image$", re.IGNORECASE)
 _TRUTHS = re.compile(
@@ -32,39 +32,6 @@ _TRUTHS = re.compile(
 _RESOLUTIONS = ("480p", "Full-Resolution", "1080p", "")
 _STILLS = re.compile(r"duts|ecssd|hku|msra|thur|omron|pascal|sod\b|stills", re.IGNORECASE)
 _CONFIDENCE = re.compile(r"_PROB_gt$", re.IGNORECASE)
-
-
-@dataclass(frozen=True, slots=True)
-class Pair:
-    """One frame's files.
-
-    Attributes:
-        image, mask: give the bytes.
-        soft: whether the mask holds probabilities × 255, as its source says.
-        more: masks of the frame's further objects, to be united.
-        background: of a mask on white, where the layout says so.
-    """
-
-    image: Reader
-    mask: Reader
-    soft: bool = False
-    more: tuple[Reader, ...] = ()
-    background: Background | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """A sequence with ground truth; a still is a sequence of one.
-
-    Attributes:
-        name: of the sequence.
-        pairs: its frames that have a ground truth, in order.
-        place: the folders it was found in, below the data set's root, from which a split may be read.
-    """
-
-    name: str
-    pairs: list[Pair]
-    place: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from vsalient.datasets.collections import Collection, Found
+from vsalient.datasets.collections import Collection
+from vsalient.datasets.found import Found
 from vsalient.datasets.names import few
 from vsalient.datasets.presets import DAVIS16_TRAIN, DAVIS16_VAL, DAVIS17_TRAIN, DAVIS17_VAL, FBMS_TEST, FBMS_TRAIN
 from vsalient.errors import DataError, OptionError

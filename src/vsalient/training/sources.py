@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vsalient.datasets.collections import SOFT_SUFFIX, Pair, find_collection
+from vsalient.datasets.collections import SOFT_SUFFIX, find_collection
+from vsalient.datasets.found import Pair
 from vsalient.datasets.masks import decode_soft, decode_truth
 from vsalient.datasets.pictures import decode_picture
 from vsalient.datasets.spec import DataSpec
