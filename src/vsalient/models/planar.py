@@ -20,8 +20,8 @@ When a convolution is done in which way is decided at each call, from device, dt
   convolution to 3·C' channels takes a third longer than the sum, one from 3·C channels as long, with more memory.
 * **float32 that oneDNN gets** stays 3D: 3 to 10 times faster depthwise, the same or a little faster elsewhere.
 * **bfloat16 and float16 on a CPU** always go to oneDNN, and 3D is up to 1.7 times faster than the sum. But with AMX the
-  *backward* pass of a one-frame kernel corrupts memory (torch 2.13.0): where gradients are recorded such
-  kernels become 2D, at no loss.
+  *backward* pass corrupts memory (torch 2.13.0) for one-frame kernels, and for 3×3×3 ones on few channels and wide
+  pictures (16→16 at 160×256): where gradients are recorded dense kernels become 2D, which is well there.
 * **Other devices** keep their own 3D convolutions.
 
 Transposed convolutions need none of this: those of `dsrfcn3d` have kernels of 4×4, which oneDNN takes.
@@ -125,7 +125,9 @@ def _as_planes(x: Tensor, weight: Tensor, groups: int) -> bool:
     autocast = torch.is_autocast_enabled("cpu")
     dtype = torch.get_autocast_dtype("cpu") if autocast else x.dtype
     if dtype != torch.float32:
-        return weight.shape[2] == 1 and torch.is_grad_enabled() and dtype in (torch.bfloat16, torch.float16)
+        # Which shapes the fault spares cannot be told: few channels and wide pictures suffer with any kernel.
+        reduced = dtype in (torch.bfloat16, torch.float16)
+        return reduced and torch.is_grad_enabled() and (weight.shape[2] == 1 or groups == 1)
     large = x.shape[0] > 1 or x.shape[0] * x.shape[1] * x.shape[2] * x.shape[3] > ONEDNN_ABOVE
     wide = weight.shape[-1] > 3 and weight.shape[-2] > 3
     # With one thread PyTorch keeps kernels of one position to itself, too, up to 15 clips.

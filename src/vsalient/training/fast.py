@@ -6,8 +6,8 @@ and every choice is made anew at each call, so that the network may go between t
 * A convolution whose batch norm is in evaluation mode takes it into its own weights, w·γ/√(σ² + ε) and
   β − μ·γ/√(σ² + ε), computed from the parameters each time: γ and β are still trained, but the two passes over the
   feature maps that the norm would take forwards and backwards, a quarter of a step, are gone.
-* 3D convolutions go by `vsalient.models.planar`: one-frame kernels as 2D, without which bfloat16 corrupts memory on
-  CPUs with AMX.
+* 3D convolutions go by `vsalient.models.planar`: in bfloat16 on CPUs as 2D ones, without which it corrupts memory on
+  AMX; transposed ones stay in float32 there for the same reason.
 * What is frozen from the input on runs without recording gradients, and so in the form that inference uses.
 * Weights lie channels last on CPUs, as their kernels want them.
 """
@@ -58,6 +58,16 @@ class _Folding3d(_Folding, PlanarConv3d):
         return planar_conv3d(x, weight, bias, self.stride, self.padding, self.dilation, self.groups)
 
 
+class _FullTransposed(nn.ConvTranspose3d):
+    """A transposed convolution in float32 on CPUs: in bfloat16 its backward pass corrupts memory on AMX too."""
+
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
+        if input.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+            return super().forward(input, output_size)
+        with torch.autocast("cpu", enabled=False):
+            return super().forward(input.float(), output_size).to(torch.get_autocast_dtype("cpu"))
+
+
 class _Folded(_BatchNorm):
     """A batch norm whose convolution does its work in evaluation mode."""
 
@@ -85,6 +95,9 @@ FORMS: dict[type[nn.Module], type[nn.Module]] = {
 def prepare(network: nn.Module) -> None:
     """Let a network train as the module's text says; parts that are frozen must be so already."""
     make_planar(network)
+    for module in network.modules():
+        if type(module) is nn.ConvTranspose3d:
+            object.__setattr__(module, "__class__", _FullTransposed)
     for parent, first, second in describe(network).fold_pairs():
         convolution, norm = getattr(parent, first), getattr(parent, second)
         forms = FORMS.get(type(convolution)), FORMS.get(type(norm))
