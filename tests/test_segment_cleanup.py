@@ -164,3 +164,17 @@ def test_measures_of_each_object():
         7: (4, (2, 2, 2, 2)),
     }
     assert list(found) == [3, 7]
+
+
+def test_a_piece_that_parts_for_a_while_keeps_its_object_s_number():
+    tracker = InstanceTracker()
+    seen = set()
+    for index in range(8):
+        mask = np.zeros((60, 120), bool)
+        mask[10:50, 20 + index : 60 + index] = True
+        if index >= 3:  # a hand comes out behind a gap
+            mask[25:33, 66 + index : 72 + index] = True
+        seen |= set(np.unique(tracker.push(mask)))
+    assert seen == {0, 1}
+    mask[10:50, 95:119] = True  # and something of a size of its own comes in
+    assert set(np.unique(tracker.push(mask))) == {0, 1, 2}

@@ -2,6 +2,7 @@
 
 from collections import deque
 
+import cv2
 import numpy as np
 
 from vsalient.errors import OptionError
@@ -90,12 +91,18 @@ class TemporalMedian:
         return index, votes > reach
 
 
+PIECE, GAP = 0.25, 2.0
+"""A part smaller than the first share of an object may be a piece of it: a speck up to so many of its sides (roots of
+its area) away, the less the larger it is."""
+
+
 class InstanceTracker:
     """Numbers a mask's connected parts so that an object keeps its number from frame to frame.
 
-    A part takes the number of the object that it overlaps most, the largest overlap first; each number is
-    given once a frame, and a part that overlaps nothing gets a new one. Objects that touch become one;
-    there is no appearance model. An object that vanishes is remembered where it was for `patience` frames.
+    A part takes the number of the object that it overlaps most, the largest overlap first; each number is given once a
+    frame so, and a part that is left gets that of a much larger object nearby, whose piece it is, or a new one. Objects
+    that touch become one; there is no appearance model. An object that vanishes is remembered where it was for
+    `patience` frames.
     """
 
     def __init__(self, *, patience: int = PATIENCE) -> None:
@@ -114,6 +121,8 @@ class InstanceTracker:
                 numbers[part] = number
         for part in 1 + np.argsort(-areas[1:], kind="stable"):  # new numbers from the largest part down
             if numbers[part] == 0:
+                numbers[part] = self._owner(int(part), parts, areas, numbers)
+            if numbers[part] == 0:
                 numbers[part] = self._next
                 self._next += 1
         instances: InstanceMap = numbers[parts]
@@ -124,6 +133,27 @@ class InstanceTracker:
         """Another scene begins: what comes is new, and numbers go on."""
         self._memory = None
         self._age = {}
+
+    def _owner(self, part: int, parts: Labels, areas: Labels, numbers: Labels) -> int:
+        """The object of this frame that a new part is a piece of: much larger, and near; 0 if there is none.
+
+        Only one that was there before: what comes together is told apart. A hand behind a skirt, a wheel behind a
+        pole: what parts from an object for some frames keeps its number.
+        """
+        known = [k for k in range(1, len(areas)) if int(numbers[k]) in self._age]
+        large = [k for k in known if areas[part] < PIECE * areas[k]]
+        if not large:
+            return 0
+        piece = parts == part
+        best, nearest = 0, np.inf
+        for other in sorted(large, key=lambda k: -int(areas[k]))[:4]:
+            gaps = cv2.distanceTransform((parts != other).astype(np.uint8), cv2.DIST_L2, 3)
+            gap = float(gaps[piece].min()) / float(np.sqrt(areas[other]))
+            # The smaller, the farther it may be: a speck is no object, half a person is one.
+            allowed = GAP * (1 - float(areas[part]) / (PIECE * float(areas[other])))
+            if gap < min(allowed, nearest):
+                best, nearest = int(numbers[other]), gap
+        return best
 
     def _matches(self, parts: Labels, count: int) -> list[tuple[int, int]]:
         """Return (part, remembered number) pairs that overlap, the largest overlap first."""
