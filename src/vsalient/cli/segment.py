@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from vsalient.cli.editing import Editing, editing_options
-from vsalient.cli.many import many_options
+from vsalient.cli.many_options import many_options
 from vsalient.cli.shared.batch import start
 from vsalient.cli.shared.choices import BatchChoice, ModelChoice, OutputChoice, Span, gather
 from vsalient.cli.shared.options import (
