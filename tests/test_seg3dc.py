@@ -1,4 +1,5 @@
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -241,16 +242,61 @@ def test_official_feature_spread(reference: dict[str, Tensor]) -> None:
     np.testing.assert_allclose(ours, expected, rtol=1e-4)
 
 
-def test_an_encoder_of_its_own_depth_is_taken_strictly():
-    config = {"depths": (1, 1, 1, 1), "base_width": 4, "decoder_width": 8}
-    donor, network = Seg3DC(**config), Seg3DC(**config)
-    raw = {f"module.backbone.{k}": v for k, v in donor.encoder.state_dict().items() if "num_batches" not in k}
-    raw["module.backbone.fc.weight"] = torch.zeros(400, 128)
-    network.load_encoder(raw)
-    assert torch.equal(network.encoder.layer4[0].conv2.weight, donor.encoder.layer4[0].conv2.weight)
-    assert torch.equal(network.encoder.bn1.running_var, donor.encoder.bn1.running_var)
-    del raw["module.backbone.conv1.weight"]
-    with pytest.raises(CheckpointError, match=r"missing: conv1\.weight"):
-        network.load_encoder(raw)
-    with pytest.raises(CheckpointError, match=r"layer9\.0"):
-        network.load_encoder({**donor.encoder.state_dict(), "layer9.0.conv1.weight": torch.zeros(1)})
+def as_vmz(name: str) -> str:
+    """The encoder's key as VMZ writes it, on torchvision's VideoResNet."""
+    if name.startswith(("conv1.", "bn1.")):
+        return name.replace("conv1.", "stem.0.").replace("bn1.", "stem.1.")
+    return re.sub(r"\.bn([123])\.", r".conv\1.1.", re.sub(r"\.conv([123])\.", r".conv\1.0.", name))
+
+
+def as_mmaction(name: str) -> str:
+    """The encoder's key as mmaction2 writes it."""
+    if name.startswith(("conv1.", "bn1.")):
+        return "backbone." + name.replace("conv1.", "conv1.conv.").replace("bn1.", "conv1.bn.")
+    name = re.sub(r"\.conv([123])\.", r".conv\1.conv.", name)
+    name = re.sub(r"\.bn([123])\.", r".conv\1.bn.", name).replace(".conv2.", ".conv2.0.")
+    return "backbone." + name.replace("downsample.0.", "downsample.conv.").replace("downsample.1.", "downsample.bn.")
+
+
+@pytest.mark.parametrize(
+    ("layout", "head", "example"),
+    [
+        (as_vmz, "fc.weight", "layer1.0.conv2.1.running_var"),
+        (as_mmaction, "cls_head.fc_cls.weight", "backbone.layer1.0.conv2.0.bn.running_var"),
+        (lambda name: f"module.{name}", "module.fc.bias", "module.layer1.0.bn2.running_var"),
+        (
+            lambda name: f"module.encoder.{name}",
+            "module.decoders.0.pred2.bias",
+            "module.encoder.layer1.0.bn2.running_var",
+        ),
+    ],
+    ids=["VMZ", "mmaction2", "3DC-Seg's ir-CSN", "official 3DC-Seg"],
+)
+def test_a_published_encoder_is_taken_under_each_of_its_names(layout, head: str, example: str) -> None:
+    donor, network = tiny.network(), Seg3DC(**tiny.TINY)
+    raw = {layout(k): v for k, v in donor.encoder.state_dict().items() if "num_batches" not in k}
+    assert example in raw
+    network.load_encoder({**raw, head: torch.zeros(400)})
+    own = network.encoder.state_dict()
+    assert all(torch.equal(own[k], v) for k, v in donor.encoder.state_dict().items() if "num_batches" not in k)
+    with pytest.raises(CheckpointError, match=r"missing: layer1\.0\.bn2\.running_var"):
+        network.load_encoder({k: v for k, v in raw.items() if k != example})
+
+
+def test_an_encoder_that_does_not_fit_is_named() -> None:
+    donor, network = tiny.network(), Seg3DC(**tiny.TINY)
+    raw = {as_vmz(k): v for k, v in donor.encoder.state_dict().items()}
+    ip = {**raw, "layer1.0.conv2.0.0.weight": torch.zeros(1)}  # an ip-CSN has one convolution more
+    with pytest.raises(CheckpointError, match=r"unknown keys: layer1\.0\.conv2\.0\.0\.weight\. Give an ir-CSN"):
+        network.load_encoder(ip)
+    wide = Seg3DC(**{**tiny.TINY, "base_width": 16})
+    with pytest.raises(CheckpointError, match=r"other shapes: stem\.0\.weight \(8, 3, 3, 7, 7\), not \(16"):
+        wide.load_encoder(raw)
+
+
+def test_the_official_files_stale_copy_of_the_encoder_is_not_taken() -> None:
+    network = Seg3DC(**tiny.TINY)
+    network.load_encoder(dict(reversed(official().items())))
+    assert network.encoder.bn1.weight.all()
+    network.load_encoder(official())
+    assert network.encoder.bn1.weight.all()

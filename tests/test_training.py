@@ -218,13 +218,36 @@ def test_a_run_may_keep_a_share_of_what_it_began_with(recipe, data, tmp_path):
 
 
 def test_frozen_batch_norm_trains_what_runs_at_inference(recipe, data, tmp_path):
-    trainer = train(recipe, data, tmp_path / "run", "freeze_norm=all", "steps=2")
+    first = train(recipe, data, tmp_path / "first", "freeze_norm=none", "steps=1").run()
+    trainer = train(recipe, data, tmp_path / "run", "freeze_norm=all", "steps=2", init=str(first))
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
     trainer.run()
     after = trainer.network.state_dict()
     statistics = [k for k in before if "running_" in k]
     assert statistics and all(torch.equal(before[k], after[k]) for k in statistics)
     assert not torch.equal(before["fine_mix.norm.weight"], after["fine_mix.norm.weight"])
+
+
+def test_batch_norm_of_random_weights_is_not_frozen(recipe, data, tmp_path, caplog):
+    overrides = ("freeze_norm=encoder", "optimiser.encoder_rate=1e-3", "steps=2", "save_every=1")
+    whole = train(recipe, data, tmp_path / "whole", *overrides)
+    assert 'freeze_norm = "encoder" is not followed' in caplog.text and "--init" in caplog.text
+    weights = whole.run()
+    moved = whole.network.state_dict()["encoder.stem.norm.running_mean"]
+    assert moved.any()
+    # A run that goes on, whose statistics are no longer fresh, does as it began.
+    part = train(recipe, data, tmp_path / "part", *overrides[:2], "steps=1")
+    part.run()
+    part = train(recipe, data, tmp_path / "part", *overrides)
+    part.run()
+    assert torch.equal(part.network.state_dict()["encoder.stem.norm.running_mean"], moved)
+    caplog.clear()
+    # Trained weights are followed.
+    after = train(recipe, data, tmp_path / "after", *overrides, init=str(weights))
+    before = after.network.state_dict()["encoder.stem.norm.running_mean"].clone()
+    after.run()
+    assert torch.equal(after.network.state_dict()["encoder.stem.norm.running_mean"], before)
+    assert "not followed" not in caplog.text
 
 
 def test_a_checkpoint_of_another_recipe_is_refused(recipe, data, tmp_path):

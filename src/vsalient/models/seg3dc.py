@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from vsalient.errors import CheckpointError
+from vsalient.models.csn_weights import convert_encoder
 from vsalient.models.network import Network
 from vsalient.models.seg3dc_decoder import BridgeName, Decoder, RefinementName
 from vsalient.models.seg3dc_encoder import Encoder
@@ -76,31 +77,14 @@ class Seg3DC(nn.Module):
         return (logits[:, 1:] - logits[:, :1],)
 
     def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
-        """Take the encoder's weights from a 3D ResNet of this depth and width, strictly, less its classifier.
+        """Take the encoder's weights from a published ir-CSN of this depth and width, strictly, less its classifier.
 
-        Names are those of torchvision's ResNets (`conv1`, `bn1`, `layer1.0.conv1`, `layer1.0.downsample.0`), which the
-        official code uses for ir-CSN-152 too; they may stand below `module.`, `encoder.`, `backbone.` or `resnet.`.
+        Names may be those of VMZ, mmaction2 or 3DC-Seg, see `vsalient.models.csn_weights`.
 
         Raises:
             CheckpointError: a key is unknown or missing, or a tensor has another shape.
         """
-        own = self.encoder.state_dict()
-        found, unknown = {}, []
-        for key, value in raw.items():
-            name = re.sub(r"^((module|encoder|backbone|resnet)\.)*", "", key)
-            if name.startswith("fc."):
-                continue
-            if name in own and own[name].shape == value.shape:
-                found[name] = value
-            else:
-                unknown.append(key)
-        missing = [key for key in own if key not in found and not key.endswith("num_batches_tracked")]
-        if unknown or missing:
-            raise CheckpointError(
-                f"not an encoder of this depth and width: unknown or of another shape: {_some(unknown) or 'none'}; "
-                f"missing: {_some(missing) or 'none'}; names such as layer1.0.conv1.weight are expected"
-            )
-        self.encoder.load_state_dict(found, strict=False)
+        self.encoder.load_state_dict(convert_encoder(raw, self.encoder), strict=False)
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:

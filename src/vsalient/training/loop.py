@@ -1,5 +1,6 @@
 """The training loop: one process or several, checkpoints, exact resume, averaged weights, validation."""
 
+import dataclasses
 import logging
 import math
 import time
@@ -24,11 +25,11 @@ from vsalient.training.data import ClipNumbers, ClipStream, Told, join_told
 from vsalient.training.folder import sole_run
 from vsalient.training.initial import initialise
 from vsalient.training.log import Progress, RunLog
-from vsalient.training.optimiser import apply_options, schedule
+from vsalient.training.optimiser import apply_options, norm_to_keep, schedule
 from vsalient.training.outputs import Trained, check_clips
 from vsalient.training.precision import choose_precision, dtype_of
 from vsalient.training.processes import join
-from vsalient.training.recipe import Precision, Recipe, to_dict
+from vsalient.training.recipe import FreezeNorm, Precision, Recipe, to_dict
 from vsalient.training.sources import Mixture, PairSource, split_stills
 from vsalient.training.steps import Batch, Stepper
 from vsalient.training.stopping import Stopping, stand_apart
@@ -91,8 +92,20 @@ class Trainer:
         else:
             states.check_recipe(saved["recipe"], recipe, self.checkpoint)
         before: Precision = saved.get("precision", saved["recipe"].get("precision", "auto")) if saved else "auto"
+        # Of a run that began before this was written down, what the recipe says.
+        self.freeze_norm: FreezeNorm = (saved or {}).get("freeze_norm", recipe.freeze_norm)
+        if saved is None:
+            self.freeze_norm = norm_to_keep(self.network, recipe)
+            if self.freeze_norm != recipe.freeze_norm:
+                logger.warning(
+                    '%s: freeze_norm = "%s" is not followed: the batch norms of random weights have no statistics yet, '
+                    "so they learn; begin from trained weights with --init to freeze them",
+                    recipe.name,
+                    recipe.freeze_norm,
+                )
         self.precision, self.why = choose_precision(recipe.precision, self.device, before)
-        self.stepper = Stepper(self.network, recipe, self.device, self.precision, self.rank)
+        followed = dataclasses.replace(recipe, freeze_norm=self.freeze_norm)
+        self.stepper = Stepper(self.network, followed, self.device, self.precision, self.rank)
         self.optimiser, self.average = self.stepper.optimiser, self.stepper.average
         self.initial = {k: v.clone() for k, v in self.average.items()} if recipe.keep else {}
         self.running, self.best, self.validated = 0.0, -1.0, True
@@ -248,6 +261,7 @@ class Trainer:
             "best": self.best,
             "validated": self.validated,
             "precision": self.precision,
+            "freeze_norm": self.freeze_norm,
             "world": self.world,
             "data": self._data(),
         }

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from vsalient.models.network import describe
-from vsalient.training.recipe import Recipe
+from vsalient.training.recipe import FreezeNorm, Recipe
 
 
 def schedule(recipe: Recipe, step: int) -> float:
@@ -27,11 +27,27 @@ def schedule(recipe: Recipe, step: int) -> float:
 def training_mode(network: nn.Module, recipe: Recipe) -> None:
     """Put a network in training mode, less the batch norms that the recipe freezes."""
     network.train()
-    kept = {"none": None, "encoder": describe(network).encoder, "all": network}[recipe.freeze_norm]
-    if kept is not None:
-        for module in kept.modules():
-            if isinstance(module, _BatchNorm):
-                module.eval()
+    for module in _kept(network, recipe.freeze_norm):
+        module.eval()
+
+
+def norm_to_keep(network: nn.Module, recipe: Recipe) -> FreezeNorm:
+    """Whose batch norm a new run keeps: the recipe's `freeze_norm`, or "none" where it has seen no data yet.
+
+    Batch norms of random weights have the statistics that they were built with (mean 0, variance 1), which are not
+    those of what passes through them: frozen, they would never learn it, and a deep encoder's features would shrink
+    to nothing (in 3DC-Seg's to 0.006 where normalised ones have 1 to 4). An encoder frozen as a whole stays so.
+    """
+    if recipe.freeze_norm == "encoder" and recipe.optimiser.encoder_rate == 0:
+        return recipe.freeze_norm
+    norms = [module for module in _kept(network, recipe.freeze_norm) if module.running_var is not None]
+    fresh = all(torch.all(n.running_mean == 0) and torch.all(n.running_var == 1) for n in norms)
+    return "none" if norms and fresh else recipe.freeze_norm
+
+
+def _kept(network: nn.Module, freeze_norm: FreezeNorm) -> list[_BatchNorm]:
+    kept = {"none": None, "encoder": describe(network).encoder, "all": network}[freeze_norm]
+    return [module for module in kept.modules() if isinstance(module, _BatchNorm)] if kept is not None else []
 
 
 def freeze(network: nn.Module, recipe: Recipe) -> dict[str, list[nn.Parameter]]:

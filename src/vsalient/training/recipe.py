@@ -17,6 +17,7 @@ LARGEST = 10**12
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Augmentation = Literal["standard", "rescale-crop", "mirror", "none"]
 Kind = Literal["still", "stills", "slide", "affine", "independent", "video", "transplant"]
+FreezeNorm = Literal["none", "encoder", "all"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -125,7 +126,8 @@ class Recipe:
         keep: share of the weights the run began with in those that are validated and shipped, so that a run on little
             data moves them less (WiSE-FT: Wortsman et al., CVPR 2022).
         freeze_norm: whose batch norm keeps its running statistics and uses them in training too: "none", the
-            "encoder"'s, or "all", which trains exactly what runs at inference.
+            "encoder"'s, or "all", which trains exactly what runs at inference. Where all of them are as they were
+            built, as with init = "scratch", none does, and the run says so.
         validate_every, save_every: in steps.
         held_out: sequences never trained on, used to validate; empty trains on all.
     """
@@ -144,7 +146,7 @@ class Recipe:
     precision: Precision = "auto"
     ema: float = 0.998
     keep: float = 0.0
-    freeze_norm: Literal["none", "encoder", "all"] = "encoder"
+    freeze_norm: FreezeNorm = "encoder"
     validate_every: int = 500
     save_every: int = 100
     held_out: tuple[str, ...] = ()
