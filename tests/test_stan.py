@@ -43,14 +43,37 @@ def test_full_size_shapes():
 
 
 def test_parameter_counts():
-    vgg = 14_714_688 + (512 * 4096 + 4096) + (4096 * 4096 + 4096)
+    vgg = 14_714_688 + (9 * 512 * 4096 + 4096) + (4096 * 4096 + 4096)
     branches = (9 * 512 * 128 + 128) + (9 * 4096 * 128 + 128) + 2 * (128 * 128 + 128)
     refinement = (36 * 512 + 4 + 36) + (36 * 512 + 1) + 2 * 257 + (27 * 256 + 256) + (256 * 3 + 3)
     with torch.device("meta"):
         total = sum(p.numel() for p in build("stan").parameters())
         small = sum(p.numel() for p in build("stan", width=0.1875).parameters())
-    assert total == 2 * (vgg + branches) + 9 * 64 + refinement == 77_923_822
+    assert total == 2 * (vgg + branches) + 9 * 64 + refinement == 111_478_254
     assert 2 * small <= 8e6
+
+
+def test_the_last_two_blocks_are_dilated():
+    """Section 3.1: poolings 4 and 5 keep the size, and blocks 5 and 6 see as far as if they had halved it."""
+    with torch.device("meta"):
+        network = build("stan")
+    for stream in (network.spatial, network.temporal):
+        dilated = [[(c.kernel_size[0], c.dilation[0]) for c in block] for block in stream.vgg.blocks]
+        assert dilated[3:] == [[(3, 1)] * 3, [(3, 2)] * 3, [(3, 4), (1, 1)]]
+    with pytest.raises(OptionError, match="last_kernel is 5"):
+        build("stan", width=0.0625, last_kernel=5)
+
+
+def test_fc6_keeps_its_answer_to_a_map_that_is_the_same_everywhere():
+    raw = torchvision_vgg16()
+    raw["classifier.0.weight"] = torch.rand(8, 512 * 49)
+    three = convert_checkpoint(raw)["spatial.vgg.blocks.5.0.weight"]
+    assert three.shape == (8, 512, 3, 3)
+    whole = raw["classifier.0.weight"].view(8, 512, 7, 7)
+    assert torch.allclose(three.sum(dim=(2, 3)), whole.sum(dim=(2, 3)), atol=1e-4)
+    assert torch.allclose(three[..., 0, 2], whole[..., :2, 5:].sum(dim=(2, 3)), atol=1e-5)
+    one = convert_checkpoint(raw, last_kernel=1)["temporal.vgg.blocks.5.0.weight"]
+    assert torch.allclose(one[..., 0, 0], whole.sum(dim=(2, 3)), atol=1e-4)
 
 
 def sigmoid(x):

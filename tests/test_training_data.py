@@ -1,5 +1,6 @@
 """Sources, pseudo-videos, clip sampling and losses."""
 
+import dataclasses
 import itertools
 
 import cv2
@@ -224,6 +225,22 @@ def test_stills_are_unrelated_and_marked_as_such(tmp_path):
     assert stream.clip(0)[0].shape == frames.shape
     clips = ClipStream(stills, videos, ClipRecipe(frames=4, size=(32, 48), kinds={"transplant": 1.0, "video": 1.0}))
     assert not any(clips.sample(i)[2] for i in range(8))
+
+
+@pytest.mark.parametrize("kind", ["video", "affine", "still"])
+def test_the_last_frames_motion_looks_ahead_where_the_loss_sees_it_alone(tmp_path, kind):
+    """As in a video that goes on: to the frame after the clip, which the network never sees."""
+    source = open_source(shard(tmp_path / "data.tar"))
+    stills, videos = mixtures(source)
+    recipe = ClipRecipe(frames=4, size=(48, 64), kinds={kind: 1.0}, max_gap=1, target="last")
+    stream = ClipStream(stills, videos, recipe, priors=("motion",))
+    sample = stream[3]
+    assert sample.frames.shape == (3, 4, 48, 64) and sample.masks.shape == (1, 4, 48, 64)
+    assert sample.priors["motion"].shape == (1, 4, 48, 64) and sample.soft.shape == (4,)
+    longer = ClipStream(stills, videos, dataclasses.replace(recipe, frames=5, target="all"), priors=("motion",))[3]
+    assert torch.equal(longer.frames[:, :4], sample.frames)
+    assert torch.equal(longer.priors["motion"][:, :4], sample.priors["motion"])
+    assert ClipStream(stills, videos, recipe).clip(3)[0].shape == (4, 48, 64, 3)
 
 
 def test_priors_of_clips_and_of_stills(tmp_path):

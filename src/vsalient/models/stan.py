@@ -16,6 +16,8 @@ Choices where the text leaves a number out:
   hidden channel, and the 3D convolution one output channel, over the 4 × 128 concatenated channels of Eq. 2.
 - The 3D convolution is T×3×3 without padding in time, "many-to-one" like the ConvLSTM.
 - ReLU stands between the attention's two convolutions.
+- Dilation is 2 in block 5 and 4 in block 6, what the poolings that no longer halve the picture had done; block 6 has
+  one 3×3 convolution for it to act on, as in DeepLab, the FCN behind DCL, and one of 1×1.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,9 +41,11 @@ BRANCH_BLOCKS = (4, 6)
 class Stream(nn.Module):
     """A dense VGG with two branches: (N, 3 + priors, H, W) in [0, 1] → two features (N, 128, H/8, W/8)."""
 
-    def __init__(self, *, priors: int = 0, width: float = 1.0, dropout: float = 0.5) -> None:
+    def __init__(self, *, priors: int = 0, width: float = 1.0, last_kernel: int = 3, dropout: float = 0.5) -> None:
         super().__init__()
-        self.vgg = DenseVGG(priors=priors, width=width, last_poolings="stride1", dropout=dropout)
+        self.vgg = DenseVGG(
+            priors=priors, width=width, last_poolings="stride1", last_kernel=last_kernel, dropout=dropout
+        )
         channels = scaled(BRANCH_CHANNELS, width)
         self.branches = nn.ModuleList(
             nn.Sequential(
@@ -110,6 +114,8 @@ class STAN(nn.Module):
             attention the maps are added.
         refine_stride: ConvLSTM, 3D convolution and attention work at this fraction of the input's size; 1 in
             the paper, more for the small configuration.
+        last_kernel: side of fc6's kernel in VGG's block 6: 3, dilated by 4 as block 5 is by 2 (section 3.1: dilation in
+            the last two blocks), or 1, which no dilation can act on (SCNN's reading).
         dropout: rate in VGG's block 6.
     """
 
@@ -125,13 +131,16 @@ class STAN(nn.Module):
         conv3d: bool = True,
         attention: bool = True,
         refine_stride: int = 1,
+        last_kernel: int = 3,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
-        self.frames = frames
+        self.frames, self.last_kernel = frames, last_kernel
         self.refine_stride = refine_stride
-        self.spatial = Stream(width=width, dropout=dropout)
-        self.temporal = Stream(priors=1, width=width, dropout=dropout) if temporal_stream else None
+        self.spatial = Stream(width=width, last_kernel=last_kernel, dropout=dropout)
+        self.temporal = (
+            Stream(priors=1, width=width, last_kernel=last_kernel, dropout=dropout) if temporal_stream else None
+        )
         self.priors = ("motion",) if temporal_stream else ()
         streams = 1 + temporal_stream
         self.branch_channels = channels = scaled(BRANCH_CHANNELS, width)
@@ -283,7 +292,8 @@ class STAN(nn.Module):
             CheckpointError: not VGG-16, or its shapes are not this network's (a reduced width).
         """
         own = self.state_dict()
-        load_part(self, {key: value for key, value in convert_checkpoint(raw).items() if key in own})
+        converted = convert_checkpoint(raw, last_kernel=self.last_kernel)
+        load_part(self, {key: value for key, value in converted.items() if key in own})
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:
@@ -291,7 +301,7 @@ class STAN(nn.Module):
         return torch.sigmoid(logits.float())[:, 0]
 
 
-def convert_checkpoint(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def convert_checkpoint(raw: Mapping[str, Tensor], *, last_kernel: int = 3) -> dict[str, Tensor]:
     """Torchvision's VGG-16 → the keys of both streams, less the temporal one's first convolution.
 
     The paper starts from a saliency FCN on VGG (DCL [27]), which was never published for torch; VGG-16 is
@@ -301,7 +311,7 @@ def convert_checkpoint(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: a key is unknown or missing.
     """
-    vgg = convert_vgg16(raw)
+    vgg = convert_vgg16(raw, last_kernel=last_kernel)
     temporal = {key: value for key, value in vgg.items() if not key.startswith("blocks.0.0.")}
     return {
         **{f"spatial.vgg.{key}": value for key, value in vgg.items()},

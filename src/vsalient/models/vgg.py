@@ -8,10 +8,11 @@ become convolutions, "six convolutional blocks" in all).
 from collections.abc import Mapping
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vsalient.errors import CheckpointError
+from vsalient.errors import CheckpointError, OptionError
 from vsalient.models.channels import Normalise, scaled
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
@@ -23,14 +24,19 @@ CLASSIFIER = 4096
 class DenseVGG(nn.Module):
     """VGG-16 whose blocks 4 to 6 all work at an eighth of the input's size.
 
-    Block 5 is dilated by 2, as if pooling 4 had halved its input. Block 6 is fc6 and fc7 as 1×1 convolutions
-    (SCNN section III-A), so the dilation of 4 that pooling 5 would call for has nothing to act on.
+    Block 5 is dilated by 2, as if pooling 4 had halved its input. Block 6 is fc6 and fc7 as convolutions. In SCNN both
+    are 1×1 (section III-A), so that the dilation of 4 that pooling 5 would call for has nothing to act on; in STAN fc6
+    is 3×3 and has it ("dilated convolutions in the last two convolutional blocks").
 
     Args:
         priors: input channels beside RGB (SCNN Eq. 2; STAN's temporal stream).
         width: factor on every channel count; 1 is the paper's size.
         last_poolings: "removed" (SCNN) or "stride1", 3×3 (STAN, after DeepLab).
+        last_kernel: side of fc6's kernel, 1 or 3.
         dropout: rate behind both layers of block 6, as in VGG.
+
+    Raises:
+        OptionError: another kernel.
     """
 
     def __init__(
@@ -39,9 +45,12 @@ class DenseVGG(nn.Module):
         priors: int = 0,
         width: float = 1.0,
         last_poolings: Literal["removed", "stride1"] = "removed",
+        last_kernel: int = 1,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        if last_kernel not in (1, 3):
+            raise OptionError(f"last_kernel is {last_kernel}: fc6 is a 1×1 or a 3×3 convolution")
         self.normalise = Normalise(priors=priors)
         self.last_poolings = last_poolings
         inputs, blocks = 3 + priors, []
@@ -54,7 +63,9 @@ class DenseVGG(nn.Module):
                 inputs = outputs
             blocks.append(layers)
         wide = scaled(CLASSIFIER, width)
-        blocks.append(nn.ModuleList([nn.Conv2d(inputs, wide, 1), nn.Conv2d(wide, wide, 1)]))
+        reach = 4 * (last_kernel // 2)
+        fc6 = nn.Conv2d(inputs, wide, last_kernel, padding=reach, dilation=max(1, reach))
+        blocks.append(nn.ModuleList([fc6, nn.Conv2d(wide, wide, 1)]))
         self.blocks = nn.ModuleList(blocks)
         self.channels = (*(scaled(c, width) for c, _ in BLOCKS), wide)
         self.dropout = nn.Dropout(dropout)
@@ -113,11 +124,19 @@ KEY_TABLE: Mapping[str, str] = {
 DROPPED_KEYS: tuple[tuple[str, str], ...] = (("classifier.6.", "the 1000-class layer has no place in a saliency map"),)
 
 
-def convert_vgg16(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
+_PARTS = {1: ((0, 7),), 3: ((0, 2), (2, 5), (5, 7))}
+"""Which of fc6's seven rows (or columns) each of the kernel's stands for, by the kernel's side."""
+
+
+def convert_vgg16(raw: Mapping[str, Tensor], *, last_kernel: int = 1) -> dict[str, Tensor]:
     """Rename torchvision's VGG-16 state dict to `DenseVGG`'s keys.
 
-    fc6 sees 7×7 positions in VGG and one here (1×1 kernel): its kernel is summed over the positions, which
-    keeps its answer to a feature map that is the same everywhere.
+    fc6 sees 7×7 positions in VGG and one here, or nine: its kernel is summed over the positions, or over 2, 3 and 2
+    rows and columns of them, which keeps its answer to a feature map that is the same everywhere.
+
+    Args:
+        raw: torchvision's state dict.
+        last_kernel: side of fc6's kernel here.
 
     Raises:
         CheckpointError: a key is unknown or missing.
@@ -132,7 +151,10 @@ def convert_vgg16(raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
                 f"key '{key}' is not one of torchvision's VGG-16; expected features.0.weight and so on"
             )
         if key == "classifier.0.weight":
-            value = value.view(value.shape[0], -1, 7, 7).sum(dim=(2, 3)).view(value.shape[0], -1, 1, 1)
+            value = value.view(value.shape[0], -1, 7, 7)
+            for side in (2, 3):
+                parts = [value.narrow(side, a, b - a).sum(dim=side) for a, b in _PARTS[last_kernel]]
+                value = torch.stack(parts, dim=side)
         elif key == "classifier.3.weight":
             value = value.view(*value.shape, 1, 1)
         converted[f"{KEY_TABLE[layer]}.{leaf}"] = value

@@ -1,5 +1,6 @@
 """Training clips: sampled from stills and videos, augmented, endless, and the same for the same seed."""
 
+import dataclasses
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -108,11 +109,13 @@ class ClipStream(Dataset[Sample]):
         shares = np.array([kinds[k] for k in self.names], float)
         self.shares = shares / shares.sum()
         self.seed, self.priors = seed, priors
+        self.ahead = look_ahead(recipe, priors)
+        self.recipe = dataclasses.replace(recipe, frames=recipe.frames + self.ahead)
 
     def __getitem__(self, number: int) -> Sample:
         """Clip `number`, as tensors."""
-        drawn = self.sample(number)
-        priors = clip_priors(drawn.frames, self.priors, apart=drawn.apart)
+        drawn, after = self._draw(number)
+        priors = clip_priors(drawn.frames, self.priors, apart=drawn.apart, after=after)
         if self.recipe.unreliable and priors and not drawn.apart:
             # A generator of its own: whether a network takes priors must not change the clips.
             rng = np.random.default_rng([self.seed, number, 1])
@@ -134,6 +137,17 @@ class ClipStream(Dataset[Sample]):
 
     def sample(self, number: int) -> Drawn:
         """Clip `number` as it is before priors are computed."""
+        return self._draw(number)[0]
+
+    def _draw(self, number: int) -> tuple[Drawn, NDArray[np.uint8] | None]:
+        """Clip `number`, and where needed the frame behind it (H, W, 3), to which its last frame is measured."""
+        drawn = self._made(number)
+        if not self.ahead:
+            return drawn, None
+        kept = Drawn(drawn.frames[:-1], drawn.masks[:-1], drawn.apart, drawn.soft[:-1])
+        return kept, drawn.frames[-1]
+
+    def _made(self, number: int) -> Drawn:
         rng = np.random.default_rng([self.seed, number])
         recipe = self.recipe
         kind = self.names[int(rng.choice(len(self.names), p=self.shares))]
@@ -261,8 +275,26 @@ def sample_indices(rng: np.random.Generator, length: int, recipe: ClipRecipe) ->
     return [min(first + i * gap, length - 1) for i in range(count)]
 
 
-def clip_priors(frames: NDArray[np.uint8], names: tuple[str, ...], *, apart: bool = False) -> dict[str, Tensor]:
-    """Priors of a clip's frames (T, H, W, 3), each (1, T, H, W) float32 in [0, 1]; zero for frames that are `apart`."""
+def look_ahead(recipe: ClipRecipe, priors: tuple[str, ...]) -> int:
+    """How many frames behind a clip are drawn for its priors only: one where the loss sees the last frame alone.
+
+    A prior's flow goes from a frame to the next. The last frame of a clip has none and would look back, which at
+    inference only the last frame of a video does (STAN).
+    """
+    return int(bool(priors) and recipe.target == "last" and recipe.frames > 1)
+
+
+def clip_priors(
+    frames: NDArray[np.uint8],
+    names: tuple[str, ...],
+    *,
+    apart: bool = False,
+    after: NDArray[np.uint8] | None = None,
+) -> dict[str, Tensor]:
+    """Priors of a clip's frames (T, H, W, 3), each (1, T, H, W) float32 in [0, 1]; zero for frames that are `apart`.
+
+    `after` (H, W, 3) is the frame behind the clip: with it the last frame's flow looks ahead, without it back.
+    """
     if not names:
         return {}
     if apart:
@@ -270,7 +302,9 @@ def clip_priors(frames: NDArray[np.uint8], names: tuple[str, ...], *, apart: boo
     from vsalient.priors import clip_maps
 
     size = frames.shape[2], frames.shape[1]
-    found = {name: [_enlarged(one, size) for one in maps] for name, maps in clip_maps(frames, names).items()}
+    seen = frames if after is None else np.concatenate([frames, after[None]])
+    made = clip_maps(seen, names).items()
+    found = {name: [_enlarged(one, size) for one in maps[: len(frames)]] for name, maps in made}
     return {name: torch.from_numpy(np.stack(maps))[None].float() for name, maps in found.items()}
 
 

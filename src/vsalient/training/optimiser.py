@@ -40,9 +40,10 @@ def norm_to_keep(network: nn.Module, recipe: Recipe) -> FreezeNorm:
     """
     if recipe.freeze_norm == "encoder" and recipe.optimiser.encoder_rate == 0:
         return recipe.freeze_norm
-    norms = [module for module in _kept(network, recipe.freeze_norm) if module.running_var is not None]
-    fresh = all(torch.all(n.running_mean == 0) and torch.all(n.running_var == 1) for n in norms)
-    return "none" if norms and fresh else recipe.freeze_norm
+    found = [(norm.running_mean, norm.running_var) for norm in _kept(network, recipe.freeze_norm)]
+    known = [(mean, var) for mean, var in found if mean is not None and var is not None]
+    fresh = all(bool((mean == 0).all()) and bool((var == 1).all()) for mean, var in known)
+    return "none" if known and fresh else recipe.freeze_norm
 
 
 def _kept(network: nn.Module, freeze_norm: FreezeNorm) -> list[_BatchNorm]:

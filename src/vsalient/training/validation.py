@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vsalient.models.network import describe
-from vsalient.training.data import clip_priors
+from vsalient.training.data import clip_priors, look_ahead
 from vsalient.training.processes import Processes
 from vsalient.training.recipe import Recipe
 from vsalient.training.sources import PairSource
@@ -94,13 +94,15 @@ def _clip(
     dtype: torch.dtype,
 ) -> list[tuple[float, float]]:
     height, width = recipe.clips.size
-    indices = [min(start + i, source.length(number) - 1) for i in range(length)]
+    described = describe(network)
+    ahead = look_ahead(recipe.clips, described.priors) if start + length < source.length(number) else 0
+    indices = [min(start + i, source.length(number) - 1) for i in range(length + ahead)]
     pairs = [source.read(number, i) for i in indices]
     resized = [cv2.resize(p[0], (width, height), interpolation=cv2.INTER_AREA) for p in pairs]
-    small = np.stack(resized).astype(np.uint8)
+    seen = np.stack(resized).astype(np.uint8)
+    small, after = seen[:length], seen[length] if ahead else None
     clip = torch.from_numpy(small).to(device).permute(3, 0, 1, 2)[None].float() / 255
-    described = describe(network)
-    priors = {name: x[None].to(device) for name, x in clip_priors(small, described.priors).items()}
+    priors = {name: x[None].to(device) for name, x in clip_priors(small, described.priors, after=after).items()}
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         logits = described.forward(clip, **priors)
     probability: NDArray[np.float32] = described.probability(logits)[0].float().cpu().numpy()
