@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+TESTED := $(VENV)/.tested
 DEMO_OUT ?= demo-out
 
 .PHONY: demo picture test check format lint types bench dist docs clean help
@@ -23,8 +24,14 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --upgrade pip
 	@# torch first and alone: with a CPU build in place nothing pulls the CUDA packages in.
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev,superpixels,ray,serve,remote]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[superpixels]"
 	@touch $(STAMP)
+
+# What development and the tests need beside it.
+$(TESTED): $(STAMP)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+		--editable ".[dev,superpixels,heif,openvino,onnx,ray,serve,remote]"
+	@touch $(TESTED)
 
 demo: $(STAMP)
 	$(BIN)/vsalient predict examples/demo/*.mp4 --write video,overlay,masks --output $(DEMO_OUT) --overwrite
@@ -32,18 +39,18 @@ demo: $(STAMP)
 picture: $(STAMP)
 	$(BIN)/python examples/picture.py docs/picture.jpg
 
-test: $(STAMP)
+test: $(TESTED)
 	$(BIN)/python -m pytest
 
-format: $(STAMP)
+format: $(TESTED)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-lint: $(STAMP)
+lint: $(TESTED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(STAMP)
+types: $(TESTED)
 	$(BIN)/mypy
 
 check: lint types test
@@ -54,7 +61,7 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/metrics.py
 
 # The archive is unpacked and tested with its own sources: what it lacks would fail there.
-dist: $(STAMP)
+dist: $(TESTED)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 	rm -rf dist/check && mkdir dist/check && tar -xzf dist/vsalient-*.tar.gz -C dist/check --strip-components=1

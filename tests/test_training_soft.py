@@ -112,6 +112,8 @@ def test_burned_in_text_is_background_and_stands_still():
 
 def test_motion_that_says_something_wrong():
     rng, maps = np.random.default_rng(0), {"residual": np.zeros((2, 20, 30), np.float32)}
+    share = {"camera_share": np.full((2, 20, 30), 0.4, np.float32)}
+    assert all((unreliable.distort(rng, {**maps, **share})["camera_share"] == 0.4).all() for _ in range(8))
     maps["residual"][:, 5:10, 5:12] = 0.9
     kinds = set()
     for _ in range(40):

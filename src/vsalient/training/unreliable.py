@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 Maps = NDArray[np.float32]
+WHOLE_FRAME = ("camera_share",)
+"""Priors with one value a frame: what they say of the camera's fit stands, and can be weighed against the maps."""
 
 
 def distort(rng: np.random.Generator, maps: dict[str, Maps]) -> dict[str, Maps]:
-    """The same fault in all maps of a clip.
+    """The same fault in all maps of a clip, but for those with one value a frame, such as the camera's share.
 
     Zero, turned round (the background moves and the object does not), another place's (mirrored and moved along, as of
     an object that is not there), or mixed with a field that a wrong camera leaves, strongest on one side.
@@ -24,6 +26,14 @@ def distort(rng: np.random.Generator, maps: dict[str, Maps]) -> dict[str, Maps]:
     Returns:
         New maps, as they came in.
     """
+    whole = {name: values for name, values in maps.items() if name in WHOLE_FRAME}
+    maps = {name: values for name, values in maps.items() if name not in whole}
+    if not maps:
+        return whole
+    return {**_wrong(rng, maps), **whole}
+
+
+def _wrong(rng: np.random.Generator, maps: dict[str, Maps]) -> dict[str, Maps]:
     fault = int(rng.choice(4, p=(0.35, 0.25, 0.2, 0.2)))
     if fault == 0:
         return {name: np.zeros_like(values) for name, values in maps.items()}
