@@ -13,7 +13,7 @@ from vsalient.errors import DataError
 from vsalient.training import losses, synthesis
 from vsalient.training.contact import contact_sheet
 from vsalient.training.data import ClipStream, sample_indices
-from vsalient.training.recipe import ClipRecipe
+from vsalient.training.recipe import ClipRecipe, load_recipe
 from vsalient.training.sources import Mixture, open_source, split_stills
 
 
@@ -225,6 +225,42 @@ def test_stills_are_unrelated_and_marked_as_such(tmp_path):
     assert stream.clip(0)[0].shape == frames.shape
     clips = ClipStream(stills, videos, ClipRecipe(frames=4, size=(32, 48), kinds={"transplant": 1.0, "video": 1.0}))
     assert not any(clips.sample(i)[2] for i in range(8))
+
+
+@pytest.mark.parametrize("name", ["dsrfcn3d-pseudo", "dsrfcn3d-video"])
+def test_dsrfcn3d_s_clips_are_rescaled_cropped_and_mirrored_and_nothing_else(tmp_path, name):
+    """Section 4.2: each clip is a window of 112×112 of its frames at 128×171, or its mirror image."""
+    source = open_source(shard(tmp_path / "data.tar"))
+    stills, videos = mixtures(source)
+    recipe = load_recipe(name).clips
+    assert (recipe.size, recipe.rescale, recipe.reverse) == ((112, 112), (128, 171), 0)
+    stream = ClipStream(stills, videos, recipe)
+    stands = []
+    for number in range(8):
+        frames, _ = stream.clip(number)
+        assert frames.shape == (4, 112, 112, 3)
+        if name == "dsrfcn3d-pseudo":
+            continue
+        whole = [cv2.resize(source.read(s, i)[0], (171, 128), interpolation=cv2.INTER_AREA)
+                 for s in range(len(source.names)) for i in range(source.length(s))]  # fmt: skip
+        least = []
+        for turned in (frames[0], frames[0][:, ::-1]):
+            found = [cv2.minMaxLoc(cv2.matchTemplate(w, np.ascontiguousarray(turned), cv2.TM_SQDIFF))[0] for w in whole]
+            least.append(min(found) / frames[0].size)
+        # Between pixels the noise of these pictures is blurred; a changed colour or size would be far off both ways.
+        assert min(least) < 120 < 200 < max(least)
+        stands.append(least[0] < least[1])
+    assert name == "dsrfcn3d-pseudo" or len(set(stands)) == 2
+
+
+def test_a_recipe_without_augmentation_shows_pictures_as_they_are(tmp_path):
+    source = open_source(shard(tmp_path / "data.tar"))
+    stills, videos = mixtures(source)
+    for kind in ("still", "video"):
+        recipe = ClipRecipe(frames=2, size=SIZE, kinds={kind: 1.0}, max_gap=1, reverse=0.0, augment="none")
+        frames, _ = ClipStream(stills, videos, recipe).clip(1)
+        every = [source.read(s, i)[0] for s in range(len(source.names)) for i in range(source.length(s))]
+        assert any(np.array_equal(frames[0], picture) for picture in every), kind
 
 
 @pytest.mark.parametrize("kind", ["video", "affine", "still"])

@@ -239,7 +239,10 @@ RETRAIN = """
 import shutil, sys
 from pathlib import Path
 labels, predictions, number = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3]
+init, weights = sys.argv[4], Path(sys.argv[5])
 assert (labels / "Annotations/bear/00000.png").is_file()
+before = "start" if init == "start.pt" else Path(init).read_text()
+weights.write_text(f"{{before}}+{{number}}")
 shutil.copytree({truth!r}, predictions)
 print("trained", number)
 """
@@ -255,8 +258,12 @@ def test_cli_iterates_with_the_retrained_network_s_maps(folders, capsys):
         os.link(path, kept / path.name)
     code, text, err = cli(capsys, folders / "good", folders / "noise", "--truth", folders / "kept", "--out",
                           folders / "weak", "--iterations", "2", "--json", "--retrain",
-                          f"{sys.executable} {script} {{labels}} {{predictions}} {{iteration}}")  # fmt: skip
+                          f"{sys.executable} {script} {{labels}} {{predictions}} {{iteration}} {{init}} {{weights}}",
+                          "--init", "start.pt")  # fmt: skip
     assert code == 0, err
+    # Algorithm 1: each round trains on from the weights of the one before.
+    assert (folders / "weak/round-1/weights.pt").read_text() == "start+1"
+    assert (folders / "weak/round-2/weights.pt").read_text() == "start+1+2"
     rounds = json.loads(text)
     assert [len(r["sources"]) for r in rounds] == [2, 3, 3]
     assert rounds[2]["sources"][2]["source"].endswith("predictions")
@@ -274,6 +281,10 @@ def test_cli_iterates_with_the_retrained_network_s_maps(folders, capsys):
         (("good", "--iterations", "2"), "needs --retrain"),
         (("good", "--retrain", "true"), "{predictions}"),
         (("good", "--retrain", "false {predictions}"), "exit code 1"),
+        (("good", "--init", "a.pt", "--retrain", "false {predictions}"), "which does not name it"),
+        (("good", "--iterations", "2", "--retrain", "true {predictions} {init}"), "must name {weights}"),
+        (("good", "--iterations", "2", "--retrain", "cp -r good {predictions}/ {init} {weights}"), "exit code 1"),
+        (("good", "--iterations", "2", "--retrain", "true {predictions} {init} {weights}"), "left no weights at weak/"),
         (("good", "--retrain", "no-such-command {predictions}"), "cannot run no-such-command"),
         (("good", "--weights", "one"), "write numbers"),
         (("good", "--weights", "1,2"), "2 weights for 1 sources"),

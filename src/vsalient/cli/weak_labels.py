@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 @click.option(
     "--retrain", metavar="COMMAND", help="Trains on {labels}, writes maps to {predictions}; then fuses again."
 )
+@click.option(
+    "--init", default="scratch", show_default=True, metavar="FILE", help="Weights that {init} names in the first round."
+)
 @click.option("--overwrite", is_flag=True, help="Replace labels that are in DIR.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object on stdout instead of a table.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
@@ -44,6 +47,7 @@ def command(
     erase: Path | None,
     iterations: int,
     retrain: str | None,
+    init: str,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -55,11 +59,14 @@ def command(
     truth keep it. Without, all sources weigh the same. After SCNN (Tang et al. 2018), Algorithm 1, Eq. 7 and 8.
 
     DIR becomes a data set in DAVIS layout for `vsalient train --data DIR`: Annotations, weights.json and, with
-    --frames, JPEGImages. With --retrain there is one such data set a round, DIR/round-0 and so on.
+    --frames, JPEGImages. With --retrain there is one such data set a round, DIR/round-0 and so on. A round goes on from
+    the weights of the one before: the command begins at {init} and leaves its weights in the file {weights}, which is
+    the next round's {init}.
 
     \b
     vsalient train weak-labels maps/a maps/b maps/c --truth DAVIS/Annotations/480p --frames frames --out weak
-    vsalient train weak-labels maps/a maps/b --out weak --iterations 3 --retrain "./retrain.sh {labels} {predictions}"
+    vsalient train weak-labels maps/a maps/b --out weak --iterations 3 \
+        --retrain "sh retrain.sh {labels} {predictions} {init} {weights}"
     """
     from vsalient.training.erasing import EraseList
     from vsalient.training.weak_labels import write_fusion
@@ -68,6 +75,10 @@ def command(
         raise OptionError("--weights and --truth exclude each other; the weights are either given or learnt")
     if retrain and "{predictions}" not in retrain:
         raise OptionError(f"--retrain {retrain!r} must name {{predictions}}, the folder it leaves its maps in")
+    if retrain and "{init}" in retrain and "{weights}" not in retrain and iterations > 1:
+        raise OptionError(f"--retrain {retrain!r} must name {{weights}}, the file that the next round's {{init}} is")
+    if init != "scratch" and "{init}" not in (retrain or ""):
+        raise OptionError(f"--init {init} is what {{init}} stands for in --retrain, which does not name it")
     if iterations > 1 and not retrain:
         raise OptionError(f"--iterations {iterations} needs --retrain, the command that trains between two rounds")
     maps = _MapFolders(sources)
@@ -77,7 +88,14 @@ def command(
         place = out / f"round-{number}" if retrain else out
         if number and retrain:
             predictions = place / "predictions"
-            _retrain(retrain, out / f"round-{number - 1}", predictions, number)
+            trained = place / "weights.pt"
+            _retrain(retrain, out / f"round-{number - 1}", predictions, init, trained, number)
+            if "{init}" in retrain and number < iterations:
+                if not trained.is_file():
+                    raise DataError(
+                        f"--retrain left no weights at {trained} ({{weights}}): round {number + 1} needs them"
+                    )
+                init = str(trained)
             maps.add_model(predictions)
         fusion = _weights(maps.sources, labelled, weights if not number else None)
         lines = erase.read_text("utf-8", "replace").splitlines() if erase and _is_file(erase) else []
@@ -194,12 +212,18 @@ def _free(place: Path, overwrite: bool) -> None:
         raise OutputError(f"cannot empty {place}: {error.strerror}; give another --out") from error
 
 
-def _retrain(command: str, labels: Path, predictions: Path, number: int) -> None:
+def _retrain(command: str, labels: Path, predictions: Path, init: str, weights: Path, number: int) -> None:
     """Run the user's command; its output goes to stderr, since stdout is for our result."""
-    values = {"{labels}": str(labels), "{predictions}": str(predictions), "{iteration}": str(number)}
+    values = {"{labels}": labels, "{predictions}": predictions, "{init}": init, "{weights}": weights}
+    values["{iteration}"] = str(number)
     words = shlex.split(command)
     for mark, value in values.items():
-        words = [word.replace(mark, value) for word in words]
+        words = [word.replace(mark, str(value)) for word in words]
+    try:
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.unlink(missing_ok=True)  # of a run before: they must not pass for this round's
+    except OSError as error:
+        raise OutputError(f"cannot write to {weights.parent}: {error.strerror}; give another --out") from error
     click.echo(f"round {number}: {shlex.join(words)}", err=True)
     try:
         done = subprocess.run(words, stdout=2, check=False)

@@ -193,12 +193,23 @@ class ClipStream(Dataset[Sample]):
             return synthesis.independent_video(
                 rng, image, mask, background, count, size, distractor=self._distractor(rng), area=area
             )
+        if kind == "slide" and self.recipe.augment == "rescale-crop":
+            return self._placed(rng, *synthesis.sliding_crop(rng, image, mask, count, self.recipe.rescale))
         if kind == "slide":
-            return synthesis.sliding_crop(rng, image, mask, count, size)
+            return synthesis.sliding_crop(rng, image, mask, count, size, mirror=self.recipe.augment != "none")
+        if kind == "still" and self.recipe.augment != "standard":
+            frames, masks = self._placed(rng, image[None], mask[None])
+            return np.repeat(frames, count, 0), np.repeat(masks, count, 0)
         if kind == "still":
             frames, masks = synthesis.affine_video(rng, image, mask, 1, size, crop=crop)
             return np.repeat(frames, count, 0), np.repeat(masks, count, 0)
         return synthesis.affine_video(rng, image, mask, count, size, crop=crop)
+
+    def _placed(self, rng: np.random.Generator, frames: NDArray[np.uint8], masks: NDArray[np.uint8]) -> synthesis.Pair:
+        recipe = self.recipe
+        return augment.place_clip(
+            rng, frames, masks, recipe.size, augment=recipe.augment, crop=recipe.crop, rescale=recipe.rescale
+        )
 
     def _distractor(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
         return self._still(rng)[:2] if rng.random() < 0.4 else None
@@ -220,15 +231,7 @@ class ClipStream(Dataset[Sample]):
             place = int(rng.integers(1, len(indices)))
             indices = [*indices[:place], *indices[place - 1 : -1]]
         pairs = [source.read(sequence, i) for i in indices]
-        frames, masks = augment.place_clip(
-            rng,
-            np.stack([p[0] for p in pairs]),
-            np.stack([p[1] for p in pairs]),
-            recipe.size,
-            augment=recipe.augment,
-            crop=recipe.crop,
-            rescale=recipe.rescale,
-        )
+        frames, masks = self._placed(rng, np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))
         return frames, masks, any(source.is_soft(sequence, i) for i in indices)
 
 

@@ -117,10 +117,11 @@ def sliding_crop(
     size: tuple[int, int],
     *,
     window: float = 0.8,
+    mirror: bool = True,
 ) -> Pair:
     """A window that slides along a diagonal of a still (dsrfcn3d, section 3.2): T crops of `window` of its sides.
 
-    Half of them are mirrored, as the paper's clips are.
+    Half of them are mirrored, as the paper's clips are, unless `mirror` is off.
     """
     height, width = image.shape[:2]
     h, w = max(1, int(height * window)), max(1, int(width * window))
@@ -137,7 +138,7 @@ def sliding_crop(
         pictures.append(cv2.resize(image[crop], size[::-1], interpolation=cv2.INTER_AREA))
         masks.append(cv2.resize(mask[crop], size[::-1], interpolation=cv2.INTER_AREA))
     clip, truth = np.stack(pictures).astype(np.uint8), np.stack(masks).astype(np.uint8)
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and mirror:
         clip, truth = clip[:, :, ::-1], truth[:, :, ::-1]
     return np.ascontiguousarray(clip), np.ascontiguousarray(truth)
 
