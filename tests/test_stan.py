@@ -146,11 +146,12 @@ def test_decode_is_the_text_literally():
         ({"conv3d": False, "attention": False}, 2),  # STL
         ({"attention": False}, 3),  # STLC
         ({"refine_stride": 4}, 3),
+        ({"prior": "flow"}, 3),  # Fig. 6c
     ],
 )
 def test_ablations(config, maps):
     network = build("stan", width=0.0625, **config).eval()
-    assert network.priors == (() if config.get("temporal_stream") is False else ("motion",))
+    assert network.priors == (() if config.get("temporal_stream") is False else (config.get("prior", "motion"),))
     given = {name: torch.rand(1, 1, 4, 16, 24) for name in network.priors}
     assert network(torch.rand(1, 3, 4, 16, 24), **given).shape == (1, 1, 1, 16, 24)
     assert 1 + (network.lstm is not None) + (network.conv3d is not None) == maps
@@ -173,6 +174,19 @@ def test_errors_name_what_is_wrong():
         network(torch.zeros(1, 3, 3, 16, 16), torch.zeros(1, 1, 3, 16, 16))
     with pytest.raises(OptionError, match="20x16"):
         network(torch.zeros(1, 3, 4, 16, 20), torch.zeros(1, 1, 4, 16, 20))
+
+
+def test_with_plain_flow_the_temporal_stream_sees_the_flow_alone():
+    network = build("stan", width=0.0625, prior="flow").eval()
+    frames, flow = torch.rand(2, 3, 16, 16), torch.rand(2, 1, 16, 16)
+    with torch.no_grad():
+        one, other = network.streams(frames, flow=flow), network.streams(frames.flip(0), flow=flow)
+    assert all(torch.equal(a, b) for a, b in zip(one[2:], other[2:], strict=True))
+    assert not torch.equal(one[0], other[0])
+    with pytest.raises(OptionError, match="optical flow of every frame"):
+        network.streams(frames)
+    with pytest.raises(OptionError, match="prior is 'colour'"):
+        build("stan", width=0.0625, prior="colour")
 
 
 def test_gradients_reach_every_weight():

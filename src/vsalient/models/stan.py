@@ -21,6 +21,7 @@ Choices where the text leaves a number out:
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -114,6 +115,8 @@ class STAN(nn.Module):
             attention the maps are added.
         refine_stride: ConvLSTM, 3D convolution and attention work at this fraction of the input's size; 1 in
             the paper, more for the small configuration.
+        prior: what the temporal stream sees: "motion", the frame with its motion prior as a fourth channel, or "flow",
+            grey optical flow alone (Fig. 6c's "original optical flow map"), in three equal channels.
         last_kernel: side of fc6's kernel in VGG's block 6: 3, dilated by 4 as block 5 is by 2 (section 3.1: dilation in
             the last two blocks), or 1, which no dilation can act on (SCNN's reading).
         dropout: rate in VGG's block 6.
@@ -131,17 +134,22 @@ class STAN(nn.Module):
         conv3d: bool = True,
         attention: bool = True,
         refine_stride: int = 1,
+        prior: Literal["motion", "flow"] = "motion",
         last_kernel: int = 3,
         dropout: float = 0.5,
     ) -> None:
         super().__init__()
+        if prior not in ("motion", "flow"):
+            raise OptionError(f"stan's prior is '{prior}': give motion or flow")
         self.frames, self.last_kernel = frames, last_kernel
         self.refine_stride = refine_stride
         self.spatial = Stream(width=width, last_kernel=last_kernel, dropout=dropout)
         self.temporal = (
-            Stream(priors=1, width=width, last_kernel=last_kernel, dropout=dropout) if temporal_stream else None
+            Stream(priors=int(prior == "motion"), width=width, last_kernel=last_kernel, dropout=dropout)
+            if temporal_stream
+            else None
         )
-        self.priors = ("motion",) if temporal_stream else ()
+        self.priors = (prior,) if temporal_stream else ()
         streams = 1 + temporal_stream
         self.branch_channels = channels = scaled(BRANCH_CHANNELS, width)
         levels = len(BRANCH_BLOCKS)
@@ -161,12 +169,13 @@ class STAN(nn.Module):
             else None
         )
 
-    def streams(self, frames: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
+    def streams(self, frames: Tensor, motion: Tensor | None = None, flow: Tensor | None = None) -> tuple[Tensor, ...]:
         """Eq. 1 before its up-sampling: levels r1, r2 of the spatial stream, then of the temporal one.
 
         Args:
             frames: (N, 3, H, W) in [0, 1].
             motion: (N, 1, H, W) in [0, 1], needed with a temporal stream.
+            flow: the same for the configuration that takes grey flow instead.
 
         Returns:
             Each (N, 128, H/8, W/8).
@@ -177,9 +186,12 @@ class STAN(nn.Module):
         levels = self.spatial(frames)
         if self.temporal is None:
             return tuple(levels)
-        if motion is None:
-            raise OptionError("stan needs the motion prior of every frame beside the frames")
-        return (*levels, *self.temporal(torch.cat([frames, motion], dim=1)))
+        given = flow if self.priors == ("flow",) else motion
+        if given is None:
+            what = "optical flow" if self.priors == ("flow",) else "motion prior"
+            raise OptionError(f"stan needs the {what} of every frame beside the frames")
+        seen = given.expand(-1, 3, -1, -1) if self.priors == ("flow",) else torch.cat([frames, given], dim=1)
+        return (*levels, *self.temporal(seen))
 
     def gather(self, levels: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """What ConvLSTM and 3D convolution take of a frame, whichever slot of a clip it stands in.
@@ -217,9 +229,9 @@ class STAN(nn.Module):
                     kept.append(part)
         return (fused, *(torch.cat(kept) for kept in made))
 
-    def encode(self, frames: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
+    def encode(self, frames: Tensor, motion: Tensor | None = None, flow: Tensor | None = None) -> tuple[Tensor, ...]:
         """All that depends on one frame only: (N, 3, H, W) and prior (N, 1, H, W) in [0, 1] → see `gather`."""
-        return self.gather(self.streams(frames, motion))
+        return self.gather(self.streams(frames, motion, flow))
 
     def decode(self, features: Sequence[Tensor]) -> Tensor:
         """What `encode` gave, stacked over a clip, each (B, T, C, h, w) → the last frame's logits (B, 1, 1, H, W).
@@ -254,7 +266,7 @@ class STAN(nn.Module):
         weights = torch.softmax(self.attention(maps), dim=1)
         return (weights * maps).sum(dim=1, keepdim=True)
 
-    def forward(self, clip: Tensor, motion: Tensor | None = None) -> Tensor:
+    def forward(self, clip: Tensor, motion: Tensor | None = None, flow: Tensor | None = None) -> Tensor:
         """Frames (B, 3, 4, H, W), priors (B, 1, 4, H, W) in [0, 1] → the last frame's logits (B, 1, 1, H, W).
 
         Raises:
@@ -263,7 +275,8 @@ class STAN(nn.Module):
         h, w = clip.shape[3:]
         if h % 8 or w % 8:
             raise OptionError(f"stan got frames of {w}x{h}; it needs multiples of 8 pixels: use its own geometry")
-        features = self.encode(fold_time(clip), None if motion is None else fold_time(motion))
+        folded = [None if prior is None else fold_time(prior) for prior in (motion, flow)]
+        features = self.encode(fold_time(clip), *folded)
         return self.decode([f.view(len(clip), -1, *f.shape[1:]) for f in features])
 
     def describe(self) -> Network:
@@ -281,9 +294,11 @@ class STAN(nn.Module):
             load_encoder=self.load_encoder,
         )
 
-    def training_outputs(self, clip: Tensor, motion: Tensor | None = None) -> tuple[Tensor, ...]:
+    def training_outputs(
+        self, clip: Tensor, motion: Tensor | None = None, flow: Tensor | None = None
+    ) -> tuple[Tensor, ...]:
         """The one output (B, 1, 1, H, W): the last frame's logits, for the binary cross-entropy of Eq. 6."""
-        return (self.forward(clip, motion),)
+        return (self.forward(clip, motion, flow),)
 
     def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
         """Take both streams' VGG weights from torchvision's VGG-16, strictly; new layers stay as they are.
@@ -293,6 +308,9 @@ class STAN(nn.Module):
         """
         own = self.state_dict()
         converted = convert_checkpoint(raw, last_kernel=self.last_kernel)
+        if self.priors == ("flow",):  # three channels, as VGG's own
+            first = "spatial.vgg.blocks.0.0."
+            converted |= {f"temporal{k[7:]}": v for k, v in converted.items() if k.startswith(first)}
         load_part(self, {key: value for key, value in converted.items() if key in own})
 
     @staticmethod
