@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 TESTED := $(VENV)/.tested
 DEMO_OUT ?= demo-out
 
-.PHONY: demo picture test check format lint types bench dist docs clean help
+.PHONY: demo picture test check format lint types bench reproduce-quick dist docs clean help
 
 help:
 	@echo "make demo    a saliency video, masks and an overlay of a real clip, in $(DEMO_OUT)/"
@@ -15,6 +15,7 @@ help:
 	@echo "make check   format, lint, types and tests: what CI runs"
 	@echo "make format  format the code"
 	@echo "make bench   the benchmarks (minutes)"
+	@echo "make reproduce-quick  a row of each paper on a made-up set (a minute)"
 	@echo "make dist    wheel and source archive in dist/, and the tests run from the archive"
 	@echo "make docs    the documentation as a site, in site/"
 	@echo "make clean   remove the environment and the caches"
@@ -59,6 +60,9 @@ bench: $(STAMP)
 	$(BIN)/python benchmarks/predict.py
 	$(BIN)/python benchmarks/media.py
 	$(BIN)/python benchmarks/metrics.py
+
+reproduce-quick: $(STAMP)
+	$(BIN)/vsalient reproduce --quick
 
 # The archive is unpacked and tested with its own sources: what it lacks would fail there.
 dist: $(TESTED)

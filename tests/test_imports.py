@@ -56,9 +56,11 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline": BASE | STAGES | {"engine", "procedure", "workers", "figures"},
     "run": BASE | STAGES | {"outputs", "pipeline", "workers", "figures"},
     "training": BASE | STAGES | WIRING,
-    "evaluation": BASE | STAGES | WIRING | {"api"},
+    "evaluation": BASE | STAGES | WIRING | {"api", "model"},
     "report": BASE | {"metrics", "evaluation"},
     "benchmarking": BASE | STAGES | WIRING | {"api", "model"},
+    # Experiments put training, prediction and scoring in a row.
+    "reproduce": BASE | {"checkpoints", "metrics", "training", "evaluation", "api", "model"},
     "scale": BASE | {"media", "datasets"},
     "model": BASE | STAGES | WIRING | {"outputs", "run", "inputs"},
     "api": BASE | STAGES | WIRING | {"outputs", "run", "inputs", "model"},
@@ -69,7 +71,17 @@ ALLOWED: dict[str, set[str]] = {
 """Part of the package -> the other parts it may import; `cli` and the package itself may import all."""
 TORCH_AT_IMPORT = {"models", "engine", "devices", "training"}
 TORCH_LATER = {"transforms", "checkpoints", "benchmarking"}
-LIGHT_VERBS = [[], ["predict"], ["segment"], ["evaluate"], ["models"], ["train"], ["doctor"], ["models", "list"]]
+LIGHT_VERBS = [
+    [],
+    ["predict"],
+    ["segment"],
+    ["evaluate"],
+    ["reproduce"],
+    ["models"],
+    ["train"],
+    ["doctor"],
+    ["models", "list"],
+]
 
 
 def imports(path: Path) -> list[tuple[ast.AST, str, bool]]:

@@ -13,6 +13,7 @@ VERBS = {
     "compare": ("vsalient.cli.compare", "The same for two models, or two sets of maps."),
     "reframe": ("vsalient.cli.reframe", "Cut a film to another shape, the window following the object."),
     "evaluate": ("vsalient.cli.evaluate", "Score predictions against ground truth."),
+    "reproduce": ("vsalient.cli.reproduce", "Run a paper's experiments and print our numbers beside its."),
     "models": ("vsalient.cli.models", "List, inspect, fetch, verify, import, add and publish weights."),
     "train": ("vsalient.cli.train", "Train a network from a recipe."),
     "serve": ("vsalient.cli.serve", "Take videos over HTTP, with a page to drop them on."),

@@ -15,6 +15,7 @@ from vsalient.errors import DataError, OutputError
 from vsalient.evaluation.plan import plan_truth
 
 if TYPE_CHECKING:
+    from vsalient.model import Model
     from vsalient.types import SaliencyArray
 
 
@@ -30,7 +31,7 @@ class ClipSettings:
 
 
 def predict_sequences(
-    model: str,
+    model: "str | Path | Model",
     frames: Path,
     ground_truth: Path,
     folder: Path,
@@ -40,13 +41,14 @@ def predict_sequences(
     loading: Mapping[str, Any] | None = None,
     protocol: Literal["default", "paper"] = "default",
     clips: "ClipSettings | None" = None,
+    resume: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Path:
     """Write the model's maps of every sequence that has ground truth, as 8-bit PNGs named like the frames.
 
     Args:
-        model: a registered name, or a weights file.
+        model: a registered name, a weights file, or a loaded model.
         frames: the video frames, in the layout of the ground truth, or videos.
         ground_truth: of the data set.
         folder: where the maps go, below the model's name.
@@ -55,6 +57,7 @@ def predict_sequences(
         loading: further arguments of `vsalient.load_model`: weights, device, dtype, exact, flip, offline.
         protocol: "paper" for the procedure of the model's authors, in plain float32.
         clips: the clips' length, overlap, tail, resolution and cuts; None for the model's own.
+        resume: leave sequences alone that an earlier call with all the same settings wrote to their end.
         progress: called with a sequence's name, how many are done, and of how many.
         say: takes the line on device and dtype.
 
@@ -77,7 +80,7 @@ def predict_sequences(
     given = dict(loading or {})
     if protocol == "paper" and given.get("dtype", "auto") == "auto":
         given["exact"] = True
-    network = load_model(model, **given)
+    network = load_model(model, **given) if isinstance(model, str | Path) else model
     settings = clips or ClipSettings()
     if say is not None:
         say(f"{network.name}: {network.description}")
@@ -85,6 +88,12 @@ def predict_sequences(
     for number, (name, partner) in enumerate(partners.items(), 1):
         assert partner is not None
         target = root / name
+        if resume and name:
+            if target.is_dir():
+                if progress is not None:
+                    progress(name, number, len(partners))
+                continue
+            target = folder / "begun" / name
         for prediction in network.predict(
             partner.path,
             protocol=protocol,
@@ -97,6 +106,9 @@ def predict_sequences(
             # The reader's own name: its order of a folder is the one that counts.
             stem = prediction.frame.name or f"{prediction.index:05d}"
             _write_map(target / f"{stem}.png", prediction.saliency)
+        if resume and name:
+            (root / name).parent.mkdir(parents=True, exist_ok=True)
+            target.replace(root / name)
         if progress is not None:
             progress(name, number, len(partners))
     return root

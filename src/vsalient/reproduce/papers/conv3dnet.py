@@ -1,0 +1,23 @@
+"""Ding and Fang: Video Saliency Detection by 3D Convolutional Neural Networks, IFTC 2017."""
+
+from vsalient.reproduce.experiment import Experiment, Number, Part, Test, Training
+
+TRAINING = Training("conv3dnet", (Part("vot2016"), Part("usvd")))
+_TABLES = (
+    ("Table 2", "SegTrackV2", Test("segtrackv2"), (0.7838, 0.9107, 3.0830)),
+    ("Table 3", "DAVIS", Test("davis16", "trainval", "all-frames"), (0.8145, 0.9325, 2.9485)),
+)
+
+ROWS = tuple(
+    Experiment(
+        paper="conv3dnet",
+        place=place,
+        row=name,
+        test=test,
+        numbers=(Number("PLCC", "CC", cc), Number("AUC", "AUC", auc), Number("NSS", "NSS", nss)),
+        model="conv3dnet",
+        training=TRAINING,
+        differs=("the paper states neither learning rate nor batch nor steps: the recipe's are ours",),
+    )
+    for place, name, test, (cc, auc, nss) in _TABLES
+)

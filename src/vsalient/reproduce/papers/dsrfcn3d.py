@@ -1,0 +1,63 @@
+"""Le and Sugimoto: Deeply Supervised 3D Recurrent FCN for Salient Object Detection in Videos, BMVC 2017."""
+
+from vsalient.reproduce.experiment import Experiment, Number, Part, Test, Training
+
+DATA = (
+    *(Part("msra10k"), Part("ecssd"), Part("hku-is"), Part("thur15k")),
+    *(Part("10-clips", 0.6), Part("segtrackv2", 0.6), Part("davis16")),
+)
+"""Table 1 and section 3.2: 6 of 10 and 8 of 14 videos, drawn at random and not named, and DAVIS's training part."""
+
+SETS = {
+    "10-Clips": Test("10-clips"),
+    "SegTrack2": Test("segtrackv2"),
+    "DAVIS": Test("davis16", "val", "all-frames"),
+}
+SPLIT = "the paper draws its training videos of 10-Clips and SegTrack2 at random and does not name them"
+FRAMES = "the text does not say that first and last frames are left out: all count"
+
+# F-Adap, F-Max and MAE on 10-Clips, SegTrack2 and DAVIS.
+_TABLE_3 = ((0.917, 0.929, 0.021), (0.869, 0.878, 0.021), (0.756, 0.766, 0.036))
+# F-Adap and MAE on the same.
+_TABLE_4 = {
+    "DSRFCN3D": ((), ((0.917, 0.021), (0.869, 0.021), (0.756, 0.036))),
+    "DSRFCN2D": (("config.temporal=false",), ((0.900, 0.028), (0.811, 0.037), (0.711, 0.044))),
+    "DSFCN3D": (("config.recurrent=false",), ((0.872, 0.030), (0.834, 0.025), (0.729, 0.040))),
+    "RFCN3D": (("config.deep_supervision=false",), ((0.767, 0.062), (0.682, 0.045), (0.569, 0.061))),
+}
+
+
+def _differs(name: str) -> tuple[str, ...]:
+    return (FRAMES,) if name == "DAVIS" else (SPLIT,)
+
+
+ROWS = (
+    *(
+        Experiment(
+            paper="dsrfcn3d",
+            place="Table 3",
+            row=name,
+            test=test,
+            numbers=(Number("F-Adap", "Fadp_voxel", a), Number("F-Max", "Fmax", b), Number("MAE", "MAE", c)),
+            model="dsrfcn3d",
+            training=Training("dsrfcn3d", DATA),
+            differs=_differs(name),
+        )
+        for (name, test), (a, b, c) in zip(SETS.items(), _TABLE_3, strict=True)
+    ),
+    *(
+        Experiment(
+            paper="dsrfcn3d",
+            place="Table 4",
+            row=f"{network}, {name}",
+            test=test,
+            numbers=(Number("F-Adap", "Fadp_voxel", a), Number("MAE", "MAE", b)),
+            model="dsrfcn3d",
+            training=Training("dsrfcn3d", DATA, overrides),
+            variant=bool(overrides),
+            differs=_differs(name),
+        )
+        for network, (overrides, values) in _TABLE_4.items()
+        for (name, test), (a, b) in zip(SETS.items(), values, strict=True)
+    ),
+)

@@ -1,0 +1,60 @@
+"""Tang, Zou, Jin, Chen, Hua, Li: Weakly Supervised Salient Object Detection with Spatiotemporal Cascade Neural
+Networks, IEEE TCSVT 2018.
+"""
+
+from vsalient.reproduce.experiment import Experiment, Number, Part, Test, Training
+
+DATA = (Part("msra10k"), Part("segtrackv2"), Part("fbms"))
+VGG = "VGG-16"
+DAVIS = Test("davis16", "trainval", "all-frames")
+FBMS = Test("fbms")
+PRIOR = "the temporal prior is a formula of ours, not the paper's trained classifier, on another optical flow"
+CRF = "the text does not give the CRF's parameters"
+LABELS = "trained on ground truth alone: weak labels are made by `vsalient train weak-labels`"
+CURVE = Number("F-max of the PR curve", "Fmax")
+
+
+def _row(
+    place: str,
+    row: str,
+    mae: float | None,
+    *,
+    test: Test = DAVIS,
+    overrides: tuple[str, ...] = (),
+    variant: bool = True,
+    crf: bool = True,
+    differs: tuple[str, ...] = (),
+) -> Experiment:
+    return Experiment(
+        paper="scnn",
+        place=place,
+        row=row,
+        test=test,
+        numbers=(Number("MAE", "MAE", mae), CURVE),
+        model="scnn",
+        training=Training("scnn", DATA, overrides, VGG),
+        variant=variant,
+        crf=crf,
+        differs=(*differs, PRIOR, *((CRF,) if crf else ())),
+    )
+
+
+ROWS = (
+    _row("Fig. 5", "DAVIS", 0.058, variant=False),
+    _row("Fig. 5", "FBMS", 0.108, test=FBMS, variant=False),
+    _row("Fig. 7a", "s-FCN", 0.102, overrides=('config.stage="spatial"',), differs=(LABELS,)),
+    _row("Fig. 7a", "SCNN", 0.058, variant=False),
+    *(
+        _row("Fig. 7b", name, None, overrides=overrides, differs=(LABELS,))
+        for name, overrides in {
+            "FG": ('config.fusion="stack"', 'config.prior="flow"'),
+            "FP": ('config.fusion="stack"',),
+            "OS": ('config.fusion="spatial"',),
+            "OT": ('config.fusion="temporal"',),
+        }.items()
+    ),
+    _row("Fig. 7c", "without weak labels", None),
+    _row("Fig. 9", "without CRF", None, variant=False, crf=False),
+    _row("Fig. 9", "with CRF", 0.058, variant=False),
+    _row("Fig. 10", "all blocks", None, overrides=("config.branches=[1, 2, 3, 4, 5, 6]",), differs=(LABELS,)),
+)

@@ -1,0 +1,89 @@
+"""Tang, Zou, Hua, Jin, Li: Video Salient Object Detection via Spatiotemporal Attention Neural Networks, Neurocomputing
+2020.
+"""
+
+from vsalient.reproduce.experiment import Experiment, Number, Part, Test, Training
+
+DATA = (Part("davis16"), Part("fbms"), Part("segtrackv2"))
+DCL = "the VGG-16 network of DCL"
+DAVIS = Test("davis16", "val", "all-frames")
+FBMS = Test("fbms")
+PRIOR = "the motion prior is a formula of ours, not the paper's trained classifier, on another optical flow"
+LABELS = "trained on ground truth alone: coarse labels are made by `vsalient train weak-labels`"
+LEVEL = "the text does not say at which threshold F is taken: the maximum over thresholds"
+_OFF = {part: f"config.{part}=false" for part in ("temporal_stream", "lstm", "conv3d", "attention")}
+
+
+def _row(
+    place: str,
+    row: str,
+    test: Test,
+    numbers: tuple[Number, ...],
+    *,
+    overrides: tuple[str, ...] = (),
+    variant: bool = False,
+    differs: tuple[str, ...] = (),
+    missing: str = "",
+) -> Experiment:
+    return Experiment(
+        paper="stan",
+        place=place,
+        row=row,
+        test=test,
+        numbers=numbers,
+        model="stan",
+        training=Training("stan", DATA, overrides, DCL),
+        variant=variant,
+        differs=(*differs, PRIOR),
+        missing=missing,
+    )
+
+
+def _saliency(f: float | None = None, mae: float | None = None) -> tuple[Number, ...]:
+    return Number("F-measure", "Fmax", f), Number("MAE", "MAE", mae)
+
+
+_TABLE_2 = (
+    *(Number("J mean", "J_mean", 0.711), Number("J recall", "J_recall", 0.816), Number("J decay", "J_decay", 0.0)),
+    *(Number("F mean", "F_mean", 0.670), Number("F recall", "F_recall", 0.776), Number("F decay", "F_decay", 0.001)),
+)
+
+ROWS = (
+    _row("Table 1", "FBMS", FBMS, _saliency(0.812, 0.087), differs=(LEVEL,)),
+    _row("Table 1", "DAVIS", DAVIS, _saliency(0.834, 0.041), differs=(LEVEL,)),
+    _row(
+        "Table 2",
+        "STAN",
+        Test("davis16", "val"),
+        _TABLE_2,
+        differs=("the text does not say how maps become masks: cut at 0.5",),
+    ),
+    *(
+        _row(
+            "Fig. 6a",
+            name,
+            FBMS,
+            _saliency(),
+            overrides=tuple(_OFF[part] for part in off),
+            variant=True,
+            differs=(LABELS,),
+        )
+        for name, off in {
+            "OS": ("temporal_stream", "lstm", "conv3d", "attention"),
+            "ST": ("lstm", "conv3d", "attention"),
+            "STC": ("lstm", "attention"),
+            "STL": ("conv3d", "attention"),
+            "STLC": ("attention",),
+        }.items()
+    ),
+    _row("Fig. 6a", "STAN", FBMS, _saliency(0.812, 0.087), differs=(LEVEL,)),
+    _row("Fig. 6b", "without coarse labels", FBMS, _saliency(), variant=True),
+    _row(
+        "Fig. 6c",
+        "original flow",
+        FBMS,
+        _saliency(),
+        variant=True,
+        missing="the network takes the motion prior only, not the flow itself",
+    ),
+)
