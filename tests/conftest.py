@@ -22,6 +22,7 @@ EXTRAS = {
     "remote": ("fsspec", "s3fs", "moto.server"),
     "browser": ("playwright.sync_api",),
     "superpixels": ("higra",),
+    "heif": ("pillow_heif",),
     "openvino": ("openvino",),
     "onnx": ("onnx", "onnxruntime"),
 }

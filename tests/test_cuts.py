@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 
 import vsalient
+from conftest import needs
 from media_files import write_video
 from vsalient.cuts import CutFinder, mark_scenes
 from vsalient.media import open_source
@@ -124,7 +125,7 @@ def test_scenes_are_numbered() -> None:
 @pytest.mark.parametrize("model", ["3dc-lite", "scnn-s"])
 def test_the_maps_of_a_scene_are_those_it_has_alone(model: str) -> None:
     if model == "scnn-s":
-        pytest.importorskip("higra")
+        needs("superpixels")
     loaded = vsalient.load_model(model, device="cpu", dtype="float32")
     first, second = scene(3, 7), mirrored(scene(3, 14)[7:])
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import needs
 from media_files import blob, ramp, write_video
 from tiny_model import install, write_clip
 from vsalient.cli.app import main
@@ -212,7 +213,9 @@ def test_absurd_times_are_mended(tmp_path: Path) -> None:
 
 
 def test_a_picture_in_tiles_is_whole(tmp_path: Path) -> None:
-    heif = pytest.importorskip("pillow_heif")
+    needs("heif")
+    import pillow_heif as heif
+
     heif.register_heif_opener()
     picture = np.random.default_rng(0).integers(0, 255, (8, 8, 3), np.uint8).repeat(96, 0).repeat(96, 1)
     Image.fromarray(picture).save(tmp_path / "a.heic", quality=90)

@@ -415,8 +415,6 @@ def predict_for_real(place: Path, *arguments: str) -> str:
 
 @pytest.mark.parametrize("model", ["3dc-lite", "scnn-s"])
 def test_the_bundled_models_on_the_demo_clip(model: str, place: Path) -> None:
-    if model == "scnn-s":
-        pytest.importorskip("skimage")
     demo = str(ROOT / "examples/demo/cup.mp4")
     printed = predict_for_real(place, demo, "--end", "0.3", "-o", "map.mkv", "--json", "--model", model)
     maps = gray(place / "map.mkv")

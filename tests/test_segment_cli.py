@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import needs
 from media_files import read_pts
 from tiny_model import install, stripe_mask, stripes, write_clip
 from vsalient.cli.app import main
@@ -166,7 +167,7 @@ def test_the_threshold_of_the_best_f_measure(place):
 @pytest.mark.parametrize("refine", [["--refine", "boundary"], ["--refine", "crf"], ["--refine", "boundary,crf"]])
 def test_refinement_moves_a_wrong_mask_to_the_edge(place, refine):
     if "crf" not in refine[1]:
-        pytest.importorskip("higra")
+        needs("superpixels")
     rng = np.random.default_rng(0)
     pictures = [(picture + rng.integers(-6, 7, picture.shape)).clip(0, 255).astype(np.uint8) for picture in stripes(2)]
     write_pictures(place / "frames", pictures)

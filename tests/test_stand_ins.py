@@ -53,7 +53,6 @@ def test_names_without_a_stand_in_say_what_to_do():
 
 
 def test_predict_by_the_paper_s_name(tmp_path):
-    pytest.importorskip("skimage")
     from PIL import Image
 
     folder = tmp_path / "clip"
