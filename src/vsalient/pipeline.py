@@ -114,7 +114,7 @@ def saliency_maps(
     idle = getattr(engine, "idle", None)  # an engine that rests over stretches of the film says where
     if procedure.fast and idle is not None:
         raise OptionError("fast does not go with working on parts of a film: leave one of the two out")
-    prepared = _prepare(first, source, geometry, priors, report, idle, fast=procedure.fast)
+    prepared = _prepare(first, source, geometry, priors, report, idle, procedure)
     inputs = Ahead(prepared, depth, "vsalient-decode")
     # Short: what comes out is taken at once, unless the outputs are behind, and those have queues of their own.
     maps = Ahead(_infer(inputs, engine, procedure, report), 2, "vsalient-model")
@@ -149,19 +149,18 @@ def _prepare(
     geometry: Geometry,
     names: tuple[str, ...],
     report: Report,
-    idle: Callable[[int], bool] | None = None,
-    *,
-    fast: bool = False,
+    idle: Callable[[int], bool] | None,
+    procedure: Procedure,
 ) -> Iterator[_Input]:
     """Frames → what the network takes of them; priors may look a few frames ahead, within their scene.
 
     Of a frame that `idle` says nobody will look at, the input is that of the frame before it.
     """
-    stream = None
+    stream, fast = None, procedure.fast
     if names or fast:
-        from vsalient.priors import prior_stream
+        from vsalient.priors.choose import PriorTools
 
-        stream = prior_stream(names, every=2 if fast else 1)
+        stream = PriorTools(procedure.flow, procedure.classifier).stream(names, every=2 if fast else 1)
         stream.idle = idle
     inputs = _Inputs(geometry, names, stream, report, idle, fast=fast)
     frame: Frame | None = first

@@ -26,6 +26,7 @@ class Procedure:
         postprocess: "crf" for a dense CRF on every full-size map, None for nothing.
         cuts: hard cuts are looked for, and each scene is a sequence of its own.
         fast: the network sees every second frame of a scene; the maps between are carried along the flow.
+        flow, classifier: what motion priors are made with, see `vsalient.priors.choose`.
     """
 
     clip_length: int
@@ -40,6 +41,8 @@ class Procedure:
     cuts: bool = True
     interval: int = 1
     fast: bool = False
+    flow: str = ""
+    classifier: str = ""
 
     def __post_init__(self) -> None:
         check_clips(self.clip_length, self.overlap, self.tail, self.interval)
@@ -74,7 +77,9 @@ def plan_procedure(
         fast: let the network see every second frame only.
 
     Raises:
-        OptionError: a value is out of range, the values do not fit each other, or the model has no paper.
+        OptionError: a value is out of range, the values do not fit each other, or the model has no paper; a flow
+            estimator that the entry names is not installed.
+        CheckpointError: the superpixel classifier that it names is not there.
     """
     if protocol not in PROTOCOLS:
         raise OptionError(f"protocol '{protocol}' is unknown: choose one of {', '.join(PROTOCOLS)}")
@@ -95,6 +100,10 @@ def plan_procedure(
     if tail != entry_tail and (tail in PER_FRAME_TAILS or entry_tail in PER_FRAME_TAILS):
         allowed = f"only {entry_tail}" if entry_tail in PER_FRAME_TAILS else "shift, repeat-first or repeat-last"
         raise OptionError(f"tail policy '{tail}' does not fit model '{entry.name}': it takes {allowed}")
+    if entry.flow or entry.classifier:
+        from vsalient.priors.choose import PriorTools
+
+        PriorTools(entry.flow, entry.classifier_path).check()
     length = entry.clip_length if clip_length is None else clip_length
     if overlap is None:
         overlap = length - 1 if tail in PER_FRAME_TAILS else max(0, min(entry.overlap, length - 1))
@@ -111,6 +120,8 @@ def plan_procedure(
         cuts=cuts == "auto" and not paper,
         interval=interval,
         fast=fast,
+        flow=entry.flow,
+        classifier=entry.classifier_path,
     )
 
 

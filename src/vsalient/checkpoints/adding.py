@@ -46,6 +46,9 @@ def add_model(folder: str | Path, *, replace_existing: bool = False) -> WeightsE
             shutil.copyfile(weights, temporary)
             digest, size = sha256_of(temporary), temporary.stat().st_size
             temporary.replace(kept)
+        if entry.classifier:
+            (target / entry.classifier).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(entry.classifier_path, target / entry.classifier)
         put_text(target / ENTRY_FILE, entry_toml(replace(entry, file=kept.name, sha256=digest, size=size)))
     except OSError as error:
         raise WeightsError(

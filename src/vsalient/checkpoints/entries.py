@@ -69,6 +69,9 @@ class WeightsEntry:
         postprocess: a step of the paper's inference after the network ("crf"), or None.
         protocol: what the authors' own procedure does differently, of `PROTOCOL_FIELDS`; empty for a network that
             follows no paper.
+        flow: name of the flow estimator that its priors are made with (an entry point); "" for DIS.
+        classifier: file of the superpixel classifier that its motion prior is made with, seen from the entry's own
+            folder; "" for the untrained measure.
         source: where the file comes from; "file" is a file of the user's own.
         repo, revision, file: the Hub repository, its 40-digit commit and the file within; `file` is also the
             bundled file's name, the name of a download, or the path of a file of the user's own.
@@ -101,6 +104,8 @@ class WeightsEntry:
     multiple: int = 1
     postprocess: str | None = None
     protocol: Mapping[str, str] = field(default_factory=dict)
+    flow: str = ""
+    classifier: str = ""
     repo: str | None = None
     revision: str | None = None
     file: str | None = None
@@ -142,6 +147,13 @@ class WeightsEntry:
         if self.for_research:
             said.append("weights for research use")
         return f"{self.name} ({'; '.join(said)})" if said else self.name
+
+    @property
+    def classifier_path(self) -> str:
+        """Where the superpixel classifier lies; "" for none."""
+        if not self.classifier or self.registered_in is None:
+            return self.classifier
+        return str(self.registered_in.parent / self.classifier)
 
     @property
     def file_name(self) -> str:
@@ -266,6 +278,8 @@ _CHECKS: dict[str, Callable[[object], Any]] = {
     "multiple": _count(1, 1024),
     "postprocess": _one_of(POSTPROCESSES),
     "protocol": _protocol,
+    "flow": _matching(_NAME, "the name of a flow estimator"),
+    "classifier": _inner_path,
     "repo": _matching(_REPO, "owner/name"),
     "revision": _matching(_REVISION, "the 40 hexadecimal digits of a commit (a branch can move)"),
     "file": _inner_path,

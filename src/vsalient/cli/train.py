@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 VERBS = {
     "export": ("vsalient.cli.export", "Make a model of a finished run: safetensors, registry entry, model card."),
     "pack": ("vsalient.cli.train_pack", "Pack data sets into tar shards of a size that travels."),
+    "superpixels": ("vsalient.cli.train_superpixels", "Train the superpixel classifier of SCNN's and STAN's prior."),
     "weak-labels": ("vsalient.cli.weak_labels", "Fuse saliency maps of several sources into training masks."),
 }
 """Verb below `train` -> (module that defines a click command named `command`, one line for the help)."""

@@ -4,6 +4,7 @@ Two hidden layers of 300 ReLU units and a sigmoid, as in the work whose features
 trained and run without torch.
 """
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 from vsalient.errors import CheckpointError, DataError
 
 HIDDEN = 300
+LARGEST = 64 << 20
+"""Bytes that a classifier's arrays may have; with 300 hidden units and 39 features they are 0.4 MB."""
 _ARRAYS = ("mean", "scale", "weight1", "bias1", "weight2", "bias2", "weight3", "bias3")
 
 
@@ -52,13 +55,24 @@ class SuperpixelClassifier:
         """Read what `save` wrote.
 
         Raises:
-            CheckpointError: not such a file.
+            CheckpointError: not such a file, or one whose layers do not fit each other.
         """
         try:
+            # Sizes first: a small file could inflate to any size.
+            with zipfile.ZipFile(path) as archive:
+                if sum(member.file_size for member in archive.infolist()) > LARGEST:
+                    raise ValueError(f"more than {LARGEST >> 20} MiB")
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name].astype(np.float32) for name in _ARRAYS}
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise CheckpointError(f"{path} is not a superpixel classifier: {error}") from None
+        sizes = [arrays["mean"].shape, *(arrays[f"bias{layer}"].shape for layer in (1, 2, 3))]
+        fitting = all(
+            arrays[f"weight{layer}"].shape == (*sizes[layer - 1], *sizes[layer]) and len(sizes[layer]) == 1
+            for layer in (1, 2, 3)
+        )
+        if not fitting or arrays["scale"].shape != sizes[0] or sizes[3] != (1,):
+            raise CheckpointError(f"{path} is not a superpixel classifier: its layers do not fit each other")
         return cls(arrays)
 
     @classmethod

@@ -255,6 +255,7 @@ def clip_maps(
     names: Sequence[str],
     *,
     flow: FlowEstimator | None = None,
+    stream: PriorStream | None = None,
     lead: int = 0,
 ) -> dict[str, SaliencyArray]:
     """Priors of a clip at once, as training wants them.
@@ -263,6 +264,7 @@ def clip_maps(
         frames: T pictures (H, W, 3) uint8 RGB of one size, in order.
         names: some of `PRIORS`.
         flow: as for `prior_stream`.
+        stream: makes the priors, instead of one of our own with that flow.
         lead: how many frames at the beginning only lend their motion to those after them, and get no maps
             themselves: three let "residual_mean" begin as it is within a video.
 
@@ -273,7 +275,7 @@ def clip_maps(
         OptionError: an unknown name.
         InputError: the pictures differ in size.
     """
-    stream = prior_stream(names, flow=flow)
+    stream = stream or prior_stream(names, flow=flow)
     found: list[tuple[int, Priors]] = []
     for index, pixels in enumerate(frames):
         found += stream.push(Frame(np.ascontiguousarray(pixels), index, index, Fraction(1, 25)))

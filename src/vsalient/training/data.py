@@ -12,6 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler, default_collate
 
 from vsalient.errors import DataError, VsalientError
+from vsalient.priors import clip_maps
+from vsalient.priors.choose import PriorTools
 from vsalient.training import augment, overlays, synthesis, unreliable
 from vsalient.training.recipe import ClipRecipe
 from vsalient.training.sources import Mixture
@@ -109,13 +111,16 @@ class ClipStream(Dataset[Sample]):
         shares = np.array([kinds[k] for k in self.names], float)
         self.shares = shares / shares.sum()
         self.seed, self.priors = seed, priors
+        self.tools = PriorTools(recipe.flow, recipe.classifier)
+        if priors:
+            self.tools.check()
         self.ahead = look_ahead(recipe, priors)
         self.recipe = dataclasses.replace(recipe, frames=recipe.frames + self.ahead)
 
     def __getitem__(self, number: int) -> Sample:
         """Clip `number`, as tensors."""
         drawn, after = self._draw(number)
-        priors = clip_priors(drawn.frames, self.priors, apart=drawn.apart, after=after)
+        priors = clip_priors(drawn.frames, self.priors, apart=drawn.apart, after=after, tools=self.tools)
         if self.recipe.unreliable and priors and not drawn.apart:
             # A generator of its own: whether a network takes priors must not change the clips.
             rng = np.random.default_rng([self.seed, number, 1])
@@ -293,20 +298,20 @@ def clip_priors(
     *,
     apart: bool = False,
     after: NDArray[np.uint8] | None = None,
+    tools: PriorTools | None = None,
 ) -> dict[str, Tensor]:
     """Priors of a clip's frames (T, H, W, 3), each (1, T, H, W) float32 in [0, 1]; zero for frames that are `apart`.
 
     `after` (H, W, 3) is the frame behind the clip: with it the last frame's flow looks ahead, without it back.
+    `tools` says what flow and classifier priors are made with; ours when None.
     """
     if not names:
         return {}
     if apart:
         return {name: torch.zeros(1, *frames.shape[:3]) for name in names}
-    from vsalient.priors import clip_maps
-
     size = frames.shape[2], frames.shape[1]
     seen = frames if after is None else np.concatenate([frames, after[None]])
-    made = clip_maps(seen, names).items()
+    made = clip_maps(seen, names, stream=(tools or PriorTools()).stream(names)).items()
     found = {name: [_enlarged(one, size) for one in maps[: len(frames)]] for name, maps in made}
     return {name: torch.from_numpy(np.stack(maps))[None].float() for name, maps in found.items()}
 

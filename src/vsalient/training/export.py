@@ -1,6 +1,7 @@
 """From a training run to weights that can be used by name: safetensors, registry entry and model card in one folder."""
 
 import math
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -76,6 +77,8 @@ def export_run(
         {"dataset": s.dataset, "metric": s.metric, "value": s.value, "by": s.by, "note": s.note} for s in scores
     ]
     table["parameters"] = sum(p.numel() for p in network.parameters())
+    if recipe.clips.classifier and describe(network).priors:
+        table["classifier"] = _copied(Path(recipe.clips.classifier), folder)
     entry = parse_entry(name or recipe.name, table, origin=folder / ENTRY_FILE)
     origin = {"kind": "training", "recipes": [to_dict(run.recipe) for run in runs] or [to_dict(recipe)]}
     file = folder / WEIGHTS_FILE
@@ -88,6 +91,17 @@ def export_run(
     except OSError as error:
         raise OutputError(f"cannot write {folder}: {error.strerror}; give another folder") from error
     return entry
+
+
+def _copied(classifier: Path, folder: Path) -> str:
+    """Put the superpixel classifier that a run's priors were made with beside the model."""
+    try:
+        shutil.copyfile(classifier, folder / "classifier.npz")
+    except OSError as error:
+        raise OutputError(
+            f"cannot copy the superpixel classifier {classifier} to {folder}: {error.strerror}"
+        ) from error
+    return "classifier.npz"
 
 
 def store_as(state: Mapping[str, Tensor], dtype: StoredType) -> dict[str, Tensor]:
@@ -150,6 +164,8 @@ def _table(recipe: Recipe, fields: Mapping[str, Any]) -> dict[str, Any]:
     like = next((e for e in checkpoints.registry().values() if e.architecture == recipe.architecture), None)
     table: dict[str, Any] = {"geometry": f"exact:{recipe.clips.size[0]}x{recipe.clips.size[1]}"}
     table |= {"clip_length": recipe.clips.frames, "overlap": 0}
+    if recipe.clips.flow:
+        table["flow"] = recipe.clips.flow
     if like is not None:
         table |= {key: getattr(like, key) for key in _INFERENCE if getattr(like, key) not in (None, "", {})}
         if recipe.clips.frames > 1:

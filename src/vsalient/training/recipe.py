@@ -42,6 +42,8 @@ class ClipRecipe:
         large: share of cut-outs ("independent") that cover 25 to 70 % of the frame, and may be cut by its border.
         overlays: share of clips with burned-in clocks, captions, logos or black borders, all of them background.
         unreliable: share of clips whose motion priors say something wrong (`vsalient.training.unreliable`).
+        flow, classifier: what motion priors are made with, a flow estimator's name and a superpixel classifier's file
+            (`vsalient.priors.choose`); "" for ours.
         target: which frames the loss sees: all of them, the middle one (conv3dnet) or the last (stan).
     """
 
@@ -58,6 +60,8 @@ class ClipRecipe:
     large: float = 0.0
     overlays: float = 0.0
     unreliable: float = 0.0
+    flow: str = ""
+    classifier: str = ""
     target: Literal["all", "middle", "last"] = "all"
 
 

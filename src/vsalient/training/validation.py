@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vsalient.models.network import describe
+from vsalient.priors.choose import PriorTools
 from vsalient.training.data import clip_priors, look_ahead
 from vsalient.training.processes import Processes
 from vsalient.training.recipe import Recipe
@@ -102,7 +103,9 @@ def _clip(
     seen = np.stack(resized).astype(np.uint8)
     small, after = seen[:length], seen[length] if ahead else None
     clip = torch.from_numpy(small).to(device).permute(3, 0, 1, 2)[None].float() / 255
-    priors = {name: x[None].to(device) for name, x in clip_priors(small, described.priors, after=after).items()}
+    tools = PriorTools(recipe.clips.flow, recipe.clips.classifier)
+    made = clip_priors(small, described.priors, after=after, tools=tools)
+    priors = {name: x[None].to(device) for name, x in made.items()}
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         logits = described.forward(clip, **priors)
     probability: NDArray[np.float32] = described.probability(logits)[0].float().cpu().numpy()
