@@ -129,7 +129,7 @@ def test_what_is_lacking_is_one_line_that_names_it():
         (("scnn", "--data", "mars=nowhere"), "unknown data set 'mars'"),
         (("scnn", "--set", "steps=3"), "belong to --train"),
         (("scnn", "--weights", "nowhere.pt"), "no such file"),
-        (("stan", "--figure", "6c", "--quick"), "cannot run quickly"),
+        (("3dc-seg", "--table", "2a", "--row", "r-2-1-d-34", "--quick"), "cannot run quickly"),
     ],
 )
 def test_bad_input_is_one_line(arguments, said):

@@ -15,7 +15,7 @@ from media_files import read_pts
 from tiny_model import install, stripe_mask, stripes, write_clip
 from vsalient.cli.app import main
 from vsalient.cli.segment import KINDS
-from vsalient.segment import rle
+from vsalient.segment import contours, rle
 
 
 @pytest.fixture(autouse=True)
@@ -164,6 +164,33 @@ def test_the_threshold_of_the_best_f_measure(place):
     np.testing.assert_array_equal(cut[..., 3] >= 128, stripe_mask(3))
 
 
+def test_a_package_offers_a_contour_detector(place, monkeypatch):
+    """A detector that sees a contour around everything right of the middle: the mask is snapped to it."""
+    needs("superpixels")
+    package = place / "package"
+    (package / "ours-1.0.dist-info").mkdir(parents=True)
+    (package / "ours-1.0.dist-info/METADATA").write_text("Metadata-Version: 2.1\nName: ours\nVersion: 1.0\n")
+    (package / "ours-1.0.dist-info/entry_points.txt").write_text("[vsalient.contours]\nhalves = half_contours:Halves\n")
+    (package / "half_contours.py").write_text(
+        "import numpy as np\nclass Halves:\n    def __call__(self, pixels):\n"
+        "        strength = np.zeros(pixels.shape[:2], np.float32)\n"
+        "        strength[:, pixels.shape[1] // 2] = 1\n        return strength\n"
+    )
+    monkeypatch.syspath_prepend(str(package))
+    contours.installed.cache_clear()
+    write_pictures(place / "frames", stripes(2))
+    found = [np.where(stripe_mask(index), 200, 60).astype(np.uint8) for index in range(2)]
+    write_pictures(place / "maps", found)
+    assert run("frames", "--maps", "maps", "--refine", "boundary:halves", "-q") == 0
+    contours.installed.cache_clear()
+    contours.contour_detector.cache_clear()
+    mask = mask_of(place / "frames_masks" / "00001.png")
+    half = mask.shape[1] // 2
+    # Each half is one region, all in or all out, but for the contour's own column.
+    assert all(part.all() or not part.any() for part in (mask[:, : half - 2], mask[:, half + 2 :]))
+    assert 0 < stripe_mask(1).sum() < mask.size / 2 and not np.array_equal(mask, stripe_mask(1))
+
+
 @pytest.mark.parametrize("refine", [["--refine", "boundary"], ["--refine", "crf"], ["--refine", "boundary,crf"]])
 def test_refinement_moves_a_wrong_mask_to_the_edge(place, refine):
     if "crf" not in refine[1]:
@@ -264,6 +291,8 @@ def test_a_failure_leaves_nothing_behind(place, capsys):
         (["--threshold", "otsu", "--threshold-scope", "clip"], "clip scope"),
         (["--refine", "sharp"], "none, boundary, crf"),
         (["--refine", "none", "--refine", "crf"], "contradicts"),
+        (["--refine", "boundary:cedn"], "--refine boundary:cedn: unknown; a package offers a detector"),
+        (["--refine", "crf:cedn"], "only boundary takes the name"),
         (["--tau", "0.2"], "--refine boundary"),
         (["--refine", "boundary", "--tau", "2"], "outside 0 to 1"),
         (["--median", "4"], "odd"),

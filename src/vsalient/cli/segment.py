@@ -51,9 +51,9 @@ _mask_options = options(
                 "paper]"),
     option("Masks", "--threshold-scope", type=click.Choice(["frame", "clip"]), default="frame", show_default=True,
            help="Whether adaptive takes its statistics from one map or from all maps of a clip."),
-    option("Masks", "--refine", multiple=True, metavar="none|boundary|crf",
-           help="boundary snaps masks to superpixels of a contour map, crf sharpens maps with a dense CRF; both may be "
-                "given.  [default: none, or what belongs to the model]"),
+    option("Masks", "--refine", multiple=True, metavar="none|boundary[:NAME]|crf",
+           help="boundary snaps masks to superpixels of a contour map (:NAME of an installed detector), crf sharpens "
+                "maps with a dense CRF; both may be given.  [default: none, or what belongs to the model]"),
     option("Masks", "--tau", type=float, metavar="LEVEL",
            help="Contour level of --refine boundary: higher gives larger superpixels.  [default: 0.15]"),
     option("Masks", "--median", type=int, default=1, metavar="FRAMES",

@@ -83,7 +83,8 @@ ROWS = (
         "original flow",
         FBMS,
         _saliency(),
+        overrides=('config.prior="flow"',),
         variant=True,
-        missing="the network takes the motion prior only, not the flow itself",
+        differs=("the flow is grey: its speed alone, in three equal channels",),
     ),
 )
