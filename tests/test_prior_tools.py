@@ -51,13 +51,21 @@ def test_a_recipe_and_an_entry_take_the_classifier(classifier, data, tmp_path, c
     train = ("train", "stan", "--data", data, "--out", tmp_path / "runs", "--workers", "0", "--device", "cpu",
              "--set", "config.width=0.03125", "--set", "clips.size=[32,32]", "--set", "steps=1", "--set", "batch=1",
              "--set", "held_out=[]", "--set", f'clips.classifier="{classifier}"')  # fmt: skip
-    for command in (train, ("train", "export", tmp_path / "runs/stan", "--out", made, "--name", "with"),
+    for command in (train, ("train", "export", tmp_path / "runs/stan", "--out", made, "--name", "with",
+                     "--set", "licence=MIT"),
                     ("models", "add", made)):  # fmt: skip
         code, _, err = run_cli(*command, capsys=capsys)
         assert code == 0, err
     assert 'classifier = "classifier.npz"' in (made / "entry.toml").read_text()
     assert (tmp_path / "models/with/classifier.npz").read_bytes() == classifier.read_bytes()
     shutil.copytree(made, tmp_path / "plain")
+    shutil.copytree(made, tmp_path / "lacking", ignore=shutil.ignore_patterns("*.npz"))
+    for command, message in (
+        (("models", "add", tmp_path / "lacking", "--force"), "lacks the superpixel classifier classifier.npz"),
+        (("models", "publish", made, "--repo", "me/with", "--dry-run"), "names the superpixel classifier"),
+    ):
+        code, _, err = run_cli(*command, capsys=capsys)
+        assert code == 1 and message in err and "Traceback" not in err
     text = (made / "entry.toml").read_text().replace('name = "with"', 'name = "without"')
     (tmp_path / "plain/entry.toml").write_text(text.replace('classifier = "classifier.npz"\n', ""))
     run_cli("models", "add", tmp_path / "plain", capsys=capsys)

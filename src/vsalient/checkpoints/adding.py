@@ -23,7 +23,7 @@ def add_model(folder: str | Path, *, replace_existing: bool = False) -> WeightsE
 
     Raises:
         WeightsError: a wrong entry, a name that is taken, or no place to write.
-        CheckpointError: the weights file is missing, or was written for another architecture.
+        CheckpointError: the weights file or the superpixel classifier is missing, or was written for another architecture.
     """
     source = Path(folder) / ENTRY_FILE
     if not source.is_file():
@@ -37,6 +37,10 @@ def add_model(folder: str | Path, *, replace_existing: bool = False) -> WeightsE
         raise WeightsError(f"'{entry.name}' is the name of a model in {taken.registered_in}; change `name` in {source}")
     if taken is not None and not replace_existing:
         raise WeightsError(f"a model '{entry.name}' was added before; replace it with --force")
+    if entry.classifier and not Path(entry.classifier_path).is_file():
+        raise CheckpointError(
+            f"{folder} lacks the superpixel classifier {entry.classifier} that its {ENTRY_FILE} names"
+        )
     metadata = read_metadata(weights)
     if metadata is not None and metadata.get("entry", {}).get("architecture") != entry.architecture:
         raise CheckpointError(f"{weights} was written for another architecture than {source} says; correct one")

@@ -38,7 +38,8 @@ def plan_upload(folder: str | Path, repo: str) -> Upload:
 
     Raises:
         OptionError: `repo` is not owner/name.
-        WeightsError: no entry, a wrong one, or one that states no licence; no model card.
+        WeightsError: no entry, a wrong one, or one that states no licence or names a superpixel classifier; no model
+            card.
         CheckpointError: the weights are missing, no safetensors, or others than the entry says.
     """
     owner, sign, name = repo.partition("/")
@@ -60,6 +61,11 @@ def plan_upload(folder: str | Path, repo: str) -> Upload:
     if entry.licence == "not stated":
         raise WeightsError(
             f"{folder / ENTRY_FILE} states no licence; export again with --set licence=... and terms=..."
+        )
+    if entry.classifier:
+        raise WeightsError(
+            f"{folder / ENTRY_FILE} names the superpixel classifier {entry.classifier}, and a registry fetches weights "
+            "alone from the Hub; give the folder itself away, for `vsalient models add`"
         )
     inside = weights.relative_to(folder).as_posix()
     there = replace(
