@@ -23,7 +23,7 @@ def add_model(folder: str | Path, *, replace_existing: bool = False) -> WeightsE
 
     Raises:
         WeightsError: a wrong entry, a name that is taken, or no place to write.
-        CheckpointError: the weights file or the superpixel classifier is missing, or was written for another architecture.
+        CheckpointError: the weights or the superpixel classifier are missing, or of another architecture.
     """
     source = Path(folder) / ENTRY_FILE
     if not source.is_file():
