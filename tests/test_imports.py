@@ -60,7 +60,9 @@ ALLOWED: dict[str, set[str]] = {
     "report": BASE | {"metrics", "evaluation"},
     "benchmarking": BASE | STAGES | WIRING | {"api", "model"},
     # Experiments put training, prediction and scoring in a row.
-    "reproduce": BASE | {"checkpoints", "metrics", "training", "evaluation", "api", "model"},
+    "reproduce": BASE
+    | {"checkpoints", "metrics", "training", "evaluation", "api", "model", "models"}
+    | {"devices", "procedure", "benchmarking"},
     "scale": BASE | {"media", "datasets"},
     "model": BASE | STAGES | WIRING | {"outputs", "run", "inputs"},
     "api": BASE | STAGES | WIRING | {"outputs", "run", "inputs", "model"},
@@ -70,7 +72,7 @@ ALLOWED: dict[str, set[str]] = {
 }
 """Part of the package -> the other parts it may import; `cli` and the package itself may import all."""
 TORCH_AT_IMPORT = {"models", "engine", "devices", "training"}
-TORCH_LATER = {"transforms", "checkpoints", "benchmarking"}
+TORCH_LATER = {"transforms", "checkpoints", "benchmarking", "reproduce"}
 LIGHT_VERBS = [
     [],
     ["predict"],

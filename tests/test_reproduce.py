@@ -79,6 +79,27 @@ def test_a_row_with_weights_is_measured_and_not_done_twice(davis, tmp_path):
     assert "1 sequence\n" in run_here(*other)[1]
 
 
+def test_masks_are_measured_where_the_row_says_so(davis, tmp_path, monkeypatch):
+    pytest.importorskip("higra")
+    install(monkeypatch, tmp_path / "more", name="dsrfcn3d", clip_length=4)
+    said = ("dsrfcn3d", "--table", "5", "--data", f"davis16={davis}", "--split", "up,down", "-o", tmp_path / "out")
+    code, shown, err = run_here(*said, "--json")
+    assert code == 0, err
+    (row,) = json.loads(shown)
+    assert row["theirs"]["J mean"] == 0.651 and row["ours"]["O"] == pytest.approx(
+        (row["ours"]["J mean"] + row["ours"]["F mean"]) / 2
+    )
+
+
+@pytest.mark.slow
+def test_run_times_need_no_data(davis, tmp_path):
+    code, shown, err = run_here("scnn", "--table", "I", "--row", "scnnf", "-o", tmp_path / "out", "--json")
+    assert code == 0, err
+    rows = json.loads(shown)
+    assert [row["theirs"] for row in rows] == [{"seconds a frame": 2.53}]
+    assert rows[0]["ours"]["seconds a frame"] > 0
+
+
 def test_a_break_leaves_whole_sequences_that_are_not_made_again(davis, tmp_path, monkeypatch):
     from vsalient.evaluation import predict
 
@@ -153,9 +174,18 @@ def test_every_row_is_whole():
     for paper, rows in PAPERS.items():
         assert len({row.key for row in rows}) == len(rows)
         for row in rows:
-            assert row.paper == paper and row.metrics
+            assert (row.test is None) == any(n.result in ("seconds", "seconds_100", "parameters") for n in row.numbers)
+            assert row.paper == paper and (row.metrics or row.test is None)
             if row.training is not None:
                 load_stages(load_recipe(row.training.recipe, row.training.overrides), row.training.overrides)
+
+
+def test_a_place_is_meant_as_it_is_written():
+    assert {row.place for row in choose("scnn", ("fig-7",))} == {"Fig. 7a", "Fig. 7b", "Fig. 7c"}
+    assert {row.place for row in choose("scnn", ("table-I",))} == {"Table I"}
+    assert {row.place for row in choose("3dc-seg", ("table-2", "table-3"))} == {
+        *("Table 2a", "Table 2b", "Table 2c", "Table 3")
+    }
 
 
 def test_data_is_named_or_told_by_its_folder(tmp_path):

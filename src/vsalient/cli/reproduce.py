@@ -187,7 +187,8 @@ def _quick(chosen: "list[Experiment]", device: str, as_json: bool, quiet: bool) 
         if one.training is not None and not one.missing:
             first.setdefault(one.paper, one)
     if not first:
-        raise OptionError(f"{chosen[0].key} cannot run quickly: {chosen[0].missing}")
+        why = chosen[0].missing or "it trains no network"
+        raise OptionError(f"{chosen[0].key} cannot run quickly: {why}")
     outcomes = []
     with tempfile.TemporaryDirectory(prefix="vsalient-reproduce-") as folder:
         made = make_set(Path(folder) / "set")
@@ -212,7 +213,8 @@ def shown(outcome: "Outcome") -> str:
     plural = "" if outcome.sequences == 1 else "s"
     before = ", done before" if outcome.before else ""
     title = f"{outcome.paper}, {outcome.place}, {outcome.row}"
-    lines = [f"{title}: {outcome.network}, {outcome.sequences} sequence{plural}{before}"]
+    count = f", {outcome.sequences} sequence{plural}" if outcome.sequences else ""
+    lines = [f"{title}: {outcome.network}{count}{before}"]
     wide = max(map(len, outcome.ours))
     lines.append(f"  {'':{wide}}    ours   paper")
     for label, ours in outcome.ours.items():

@@ -1,6 +1,6 @@
 """Run a model on a data set's frames and keep its maps, to be scored like anybody's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,7 +16,7 @@ from vsalient.evaluation.plan import plan_truth
 
 if TYPE_CHECKING:
     from vsalient.model import Model
-    from vsalient.types import SaliencyArray
+    from vsalient.types import MaskArray, Result, SaliencyArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,7 @@ def predict_sequences(
     loading: Mapping[str, Any] | None = None,
     protocol: Literal["default", "paper"] = "default",
     clips: "ClipSettings | None" = None,
+    masks: Mapping[str, Any] | None = None,
     resume: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -57,6 +58,7 @@ def predict_sequences(
         loading: further arguments of `vsalient.load_model`: weights, device, dtype, exact, flip, offline.
         protocol: "paper" for the procedure of the model's authors, in plain float32.
         clips: the clips' length, overlap, tail, resolution and cuts; None for the model's own.
+        masks: write masks of 0 and 255 instead, made as these arguments of `vsalient.model.Model.segment` say.
         resume: leave sequences alone that an earlier call with all the same settings wrote to their end.
         progress: called with a sequence's name, how many are done, and of how many.
         say: takes the line on device and dtype.
@@ -94,18 +96,10 @@ def predict_sequences(
                     progress(name, number, len(partners))
                 continue
             target = folder / "begun" / name
-        for prediction in network.predict(
-            partner.path,
-            protocol=protocol,
-            clip_length=settings.length,
-            overlap=settings.overlap,
-            tail=settings.tail,
-            resolution=settings.resolution,
-            cuts=settings.cuts,
-        ):
+        for prediction in _results(network, partner.path, protocol, settings, masks):
             # The reader's own name: its order of a folder is the one that counts.
             stem = prediction.frame.name or f"{prediction.index:05d}"
-            _write_map(target / f"{stem}.png", prediction.saliency)
+            _write_map(target / f"{stem}.png", prediction.mask if masks else prediction.saliency)
         if resume and name:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             target.replace(root / name)
@@ -114,7 +108,37 @@ def predict_sequences(
     return root
 
 
-def _write_map(path: Path, saliency: "SaliencyArray") -> None:
+def _results(
+    network: "Model",
+    source: Path,
+    protocol: Literal["default", "paper"],
+    settings: ClipSettings,
+    masks: Mapping[str, Any] | None,
+) -> "Iterator[Result]":
+    if masks:
+        from vsalient.procedure import Clips
+
+        clips = Clips(
+            length=settings.length,
+            overlap=settings.overlap,
+            tail=settings.tail,
+            resolution=settings.resolution,
+            protocol=protocol,
+            cuts=settings.cuts,
+        )
+        return network.segment(source, clips=clips, **masks)
+    return network.predict(
+        source,
+        protocol=protocol,
+        clip_length=settings.length,
+        overlap=settings.overlap,
+        tail=settings.tail,
+        resolution=settings.resolution,
+        cuts=settings.cuts,
+    )
+
+
+def _write_map(path: Path, saliency: "SaliencyArray | MaskArray") -> None:
     ok, data = cv2.imencode(".png", np.rint(saliency * 255.0).astype(np.uint8), [cv2.IMWRITE_PNG_COMPRESSION, 1])
     assert ok
     try:

@@ -1,7 +1,8 @@
 """What an experiment is: one row of a paper's table or one setting of a figure, as data."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from vsalient.datasets.presets import Protocol
 from vsalient.metrics.catalogue import CATALOGUE
@@ -78,13 +79,15 @@ class Experiment:
         paper: a key of `vsalient.reproduce.papers.PAPERS`.
         place: "Table 3" or "Fig. 7".
         row: what the row is, unique within its place.
-        test: the data.
+        test: the data; None for a row of run times, which are measured on a made-up film.
         numbers: what is measured.
         model: the registry's name of the network.
         training: how the network is made; None for a row that only evaluates.
         variant: the row needs a network of its own, whatever weights `model` has.
         overlap: of clips; None for the model's own.
         resolution: the network's input; None for the model's own.
+        masks: how maps become masks, as arguments of `vsalient.model.Model.segment`; empty to measure the maps.
+        backbone: the encoder alone is timed.
         crf: whether the model's dense CRF runs, where it has one.
         differs: what differs from the paper whoever runs it.
         missing: why nobody can run the row with this version, "" where one can.
@@ -93,13 +96,15 @@ class Experiment:
     paper: str
     place: str
     row: str
-    test: Test
+    test: Test | None
     numbers: tuple[Number, ...]
     model: str
     training: Training | None = None
     variant: bool = False
     overlap: int | None = None
     resolution: str | None = None
+    masks: Mapping[str, str] = field(default_factory=dict)
+    backbone: bool = False
     crf: bool = True
     differs: tuple[str, ...] = ()
     missing: str = ""

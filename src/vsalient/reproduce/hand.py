@@ -100,6 +100,8 @@ def lacking(experiment: Experiment, hand: Hand) -> str:
     """What the row lacks, "" where it can run: "data segtrackv2; weights of dsrfcn3d (...)"."""
     if experiment.missing:
         return experiment.missing
+    if experiment.test is None:
+        return ""
     needed = [experiment.test.dataset]
     reasons = []
     if trains(experiment, hand):

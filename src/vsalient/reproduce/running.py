@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ class Outcome:
         key: the row's.
         paper, place, row: as the experiment says.
         network: what ran.
-        sequences: how many were measured on.
+        sequences: how many were measured on, 0 for run times.
         ours: label -> our number.
         theirs: label -> the paper's number, None where it gives none.
         differs: what differs from the paper.
@@ -62,6 +62,8 @@ def run(experiment: Experiment, hand: Hand, home: Path, say: Say) -> Outcome:
     Raises:
         VsalientError: one line for whatever does not do.
     """
+    if experiment.test is None:
+        return _timed(experiment, hand)
     from vsalient.api import load_model
 
     made: Made | None = None
@@ -96,6 +98,29 @@ def run(experiment: Experiment, hand: Hand, home: Path, say: Say) -> Outcome:
     return outcome
 
 
+def _timed(experiment: Experiment, hand: Hand) -> Outcome:
+    from vsalient.reproduce.timing import measure_time
+
+    found, network, differs = measure_time(experiment, hand)
+    return _outcome(experiment, network, 0, found, [*experiment.differs, *differs])
+
+
+def _outcome(
+    experiment: Experiment, network: str, sequences: int, found: Mapping[str, float], differs: list[str]
+) -> Outcome:
+    return Outcome(
+        key=experiment.key,
+        paper=experiment.paper,
+        place=experiment.place,
+        row=experiment.row,
+        network=network,
+        sequences=sequences,
+        ours={number.label: float(found[number.result]) for number in experiment.numbers},
+        theirs={number.label: number.paper for number in experiment.numbers},
+        differs=differs,
+    )
+
+
 def _measure(
     experiment: Experiment,
     test: Test,
@@ -115,6 +140,7 @@ def _measure(
         split=test.split,
         protocol="paper" if entry.protocol and not entry.stands_for else "default",
         clips=settings,
+        masks=experiment.masks,
         resume=True,
         progress=lambda name, done, total: say(f"{experiment.key}: {name}, {done} of {total}"),
         say=say,
@@ -129,23 +155,14 @@ def _measure(
         frames=root,
         maps=[maps],
     ).predictions[0]
-    found = result.dataset.results
-    return Outcome(
-        key=experiment.key,
-        paper=experiment.paper,
-        place=experiment.place,
-        row=experiment.row,
-        network=entry.introduction if entry.stands_for else entry.name,
-        sequences=len(result.sequences),
-        ours={number.label: float(found[number.result]) for number in experiment.numbers},
-        theirs={number.label: number.paper for number in experiment.numbers},
-        differs=[],
-    )
+    name = entry.introduction if entry.stands_for else entry.name
+    return _outcome(experiment, name, len(result.sequences), result.dataset.results, [])
 
 
 def _test(experiment: Experiment, hand: Hand, root: Path, made: "Made | None") -> Test:
     """The row's test, or what the user says, and never a sequence that the network was trained on."""
     test = experiment.test
+    assert test is not None
     if hand.split is not None:
         return dataclasses.replace(test, split=hand.split)
     seen = set(made.seen.get(test.dataset, ())) if made else set()
@@ -167,7 +184,7 @@ def _differences(experiment: Experiment, hand: Hand, test: Test, entry: WeightsE
         said.append(f"the weights are those of {hand.weights.name}")
     if hand.split is not None:
         said.append(f"measured on the sequences of {Path(hand.split).name}, not on the paper's")
-    elif test.split != experiment.test.split and test.split:
+    elif test != experiment.test and test.split:
         said.append(f"measured on the sequences that were not trained on: {test.split.replace(',', ', ')}")
     if hand.resolution:
         said.append(f"network input {hand.resolution}")
@@ -189,7 +206,16 @@ def _mark(
 ) -> str:
     """What a result depends on, in one hash."""
     weights = sha256_of(file) if file is not None else [entry.name, entry.sha256, entry.revision]
-    told = [experiment.key, repr(test), str(root.resolve()), weights, repr(settings), experiment.crf, __version__]
+    told: list[Any] = [
+        experiment.key,
+        repr(test),
+        str(root.resolve()),
+        weights,
+        repr(settings),
+        experiment.crf,
+        __version__,
+    ]
+    told.append(dict(experiment.masks))
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 

@@ -31,7 +31,9 @@ def choose(paper: str, places: tuple[str, ...] = (), rows: tuple[str, ...] = ())
     chosen: set[str] = set()
     for place in places:
         wanted = slug(place)
-        some = [home for home in homes if home == wanted or (home[:-1] == wanted and home[-1].isalpha())]
+        # "fig-7" takes fig-7a; "table-i" does not take table-ii.
+        some = [home for home in homes if home == wanted or (home[:-1] == wanted and wanted[-1].isdigit())]
+        some = [home for home in some if home == wanted or home[-1].isalpha()]
         if not some:
             raise OptionError(f"{paper} has no row of {place}; choose from {', '.join(homes)}")
         chosen |= set(some)

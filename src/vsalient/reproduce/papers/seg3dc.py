@@ -10,6 +10,13 @@ DETAILS = "decay of the rate and number of steps are not in the text: the recipe
 _STILLS, _VIDEOS, _BOTH = "3dc-seg-synthetic", "3dc-seg-video", "3dc-seg"
 _COCO, _DAVIS, _YOUTUBE = Part("coco"), Part("davis16"), Part("youtube-vos")
 
+_TABLE_1 = (
+    ("ResNet-101", 42.5, 0.173),
+    ("DeepLabV3 ResNet-101", 42.6, 0.793),
+    ("R(2+1)D-34", 63.5, 0.891),
+    ("ir-CSN-152", 28.7, 0.213),
+)
+"""Parameters in millions, seconds for eight frames."""
 _TABLE_2A: tuple[tuple[str, str, str, tuple[Part, ...], float], ...] = (
     ("COCO", _STILLS, SPORTS, (_COCO,), 0.618),
     ("DAVIS", _VIDEOS, SPORTS, (_DAVIS,), 0.822),
@@ -100,5 +107,32 @@ ROWS = (
     *(
         _row("Table 3", name, value, Training(_BOTH, ALL, (f"config.refinement={refinement}",), IG65M))
         for name, (refinement, value) in _TABLE_3.items()
+    ),
+    *(
+        Experiment(
+            paper="3dc-seg",
+            place="Table 4",
+            row=f"time of {name}",
+            test=None,
+            numbers=(Number("seconds a frame", "seconds", seconds),),
+            model="3dc-seg",
+            overlap=overlap,
+            differs=("the paper's on a GTX 1080 Ti",),
+        )
+        for name, overlap, seconds in (("Ours", None, 0.22), ("Ours - Dense", 7, 0.84))
+    ),
+    *(
+        Experiment(
+            paper="3dc-seg",
+            place="Table 1",
+            row=name,
+            test=None,
+            numbers=(Number("parameters, millions", "parameters", millions), Number("seconds", "seconds", seconds)),
+            model="3dc-seg",
+            backbone=True,
+            differs=("the paper's on a GTX 1080 Ti, at 854x480",),
+            missing="" if name == "ir-CSN-152" else "there is no such backbone here",
+        )
+        for name, millions, seconds in _TABLE_1
     ),
 )

@@ -13,6 +13,8 @@ LABELS = "trained on ground truth alone: coarse labels are made by `vsalient tra
 LEVEL = "the text does not say at which threshold F is taken: the maximum over thresholds"
 _OFF = {part: f"config.{part}=false" for part in ("temporal_stream", "lstm", "conv3d", "attention")}
 
+PARTS = "the parts are not timed one by one here, only the whole"
+
 
 def _row(
     place: str,
@@ -47,6 +49,20 @@ _TABLE_2 = (
     *(Number("J mean", "J_mean", 0.711), Number("J recall", "J_recall", 0.816), Number("J decay", "J_decay", 0.0)),
     *(Number("F mean", "F_mean", 0.670), Number("F recall", "F_recall", 0.776), Number("F decay", "F_decay", 0.001)),
 )
+
+
+def _time(place: str, row: str, seconds: float, missing: str = "") -> Experiment:
+    return Experiment(
+        paper="stan",
+        place=place,
+        row=row,
+        test=None,
+        numbers=(Number("seconds a frame", "seconds", seconds),),
+        model="stan",
+        differs=("the paper's on a TITAN X; optical flow and the prior are others",),
+        missing=missing,
+    )
+
 
 ROWS = (
     _row("Table 1", "FBMS", FBMS, _saliency(0.812, 0.087), differs=(LEVEL,)),
@@ -87,4 +103,9 @@ ROWS = (
         variant=True,
         differs=("the flow is grey: its speed alone, in three equal channels",),
     ),
+    _time("Table 3", "STAN", 2.144),
+    _time("Table 4", "optical flow", 0.739, PARTS),
+    _time("Table 4", "motion prior", 0.823, PARTS),
+    _time("Table 4", "network", 0.102, PARTS),
+    _time("Table 4", "refinement", 0.48, PARTS),
 )
