@@ -102,7 +102,9 @@ def _sources(parts: Sequence[Part], hand: Hand) -> "tuple[list[PairSource], dict
 
     if hand.train_on:
         sources = [open_source(parse_spec(text)) for text in hand.train_on]
-        return sources, {source.origin: source.names for source in sources}
+        # A data set that is measured on too is known by its name: what was trained on does not count there.
+        known = {path.resolve(): name for name, path in hand.data.items()}
+        return sources, {known.get(Path(s.origin).resolve(), s.origin): list(s.names) for s in sources}
     sources, seen = [], {}
     for part in parts:
         source = open_source(DataSpec(hand.data[part.dataset]))

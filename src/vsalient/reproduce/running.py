@@ -66,6 +66,9 @@ def run(experiment: Experiment, hand: Hand, home: Path, say: Say) -> Outcome:
         return _timed(experiment, hand)
     from vsalient.api import load_model
 
+    root = hand.data[experiment.test.dataset]
+    # A split that is not there is told before days of training.
+    plan_truth(root, preset_of(experiment.test.dataset), hand.split or experiment.test.split, experiment.test.protocol)
     made: Made | None = None
     if trains(experiment, hand):
         from vsalient.reproduce.making import train_network
@@ -76,7 +79,6 @@ def run(experiment: Experiment, hand: Hand, home: Path, say: Say) -> Outcome:
     source: str | Path = made.file if made else experiment.model
     weights = None if made else hand.weights
     entry = find_entry(source, own_weights=weights is not None)
-    root = hand.data[experiment.test.dataset]
     test = _test(experiment, hand, root, made)
     paper = bool(entry.protocol) and not entry.stands_for
     settings = ClipSettings(overlap=experiment.overlap, resolution=hand.resolution or experiment.resolution)
