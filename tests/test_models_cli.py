@@ -65,7 +65,7 @@ def test_list_shows_every_model(capsys: pytest.CaptureFixture[str]) -> None:
 def test_list_json(capsys: pytest.CaptureFixture[str]) -> None:
     listed = {item["name"]: item for item in json.loads(Run(capsys, "list", "--json").out)}
     assert listed["3dc-seg"]["status"] == "to fetch" and listed["3dc-seg"]["path"] is None
-    assert listed["stan"]["status"] == "not published" and listed["stan"]["parameters"] == 77_923_822
+    assert listed["stan"]["status"] == "not published" and listed["stan"]["parameters"] == 111_478_254
 
 
 def test_info(capsys: pytest.CaptureFixture[str]) -> None:

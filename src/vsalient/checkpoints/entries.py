@@ -378,8 +378,8 @@ def _written(table: Mapping[str, Any]) -> str:
         ) from error
 
 
-def _writable(value: Any) -> Any:
-    """Dictionaries and lists, without texts that say nothing."""
+def _writable(value: Any, every: bool = False) -> Any:
+    """Dictionaries and lists, without texts that say nothing; of a network's arguments `every` one is kept."""
     if isinstance(value, Mapping):
-        return {key: _writable(item) for key, item in value.items() if item != ""}
-    return [_writable(item) for item in value] if isinstance(value, list | tuple) else value
+        return {k: _writable(item, every or k == "config") for k, item in value.items() if every or item != ""}
+    return [_writable(item, every) for item in value] if isinstance(value, list | tuple) else value
