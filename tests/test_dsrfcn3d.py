@@ -68,6 +68,17 @@ def test_lrn_is_equation_5(window):
     assert np.allclose(torchs, expected) == (window % 2 == 1)
 
 
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+def test_lrn_has_the_gradient_of_equation_5(beta):
+    torch.manual_seed(0)
+    norm = LocalResponseNorm(5, alpha=0.3, beta=beta)
+    x = (torch.randn(2, 7, 2, 3, 3, dtype=torch.float64) * 3).requires_grad_()
+    assert torch.autograd.gradcheck(norm, (x,))
+    with torch.no_grad():
+        plain = norm(x)
+    torch.testing.assert_close(norm(x), plain, rtol=1e-12, atol=0)
+
+
 def convolve(x, weight):
     """Plain 3×3×3 convolution with zero padding of (C, T, H, W)."""
     out = np.zeros((weight.shape[0], *x.shape[1:]))

@@ -16,6 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from vsalient import models
 from vsalient.engine import fold_batch_norms
 from vsalient.models.planar import PlanarConv3d, conv3d, make_planar, planar, restore
+from vsalient.models.planar import _by_frames as by_frames
 from vsalient.models.seg3dc_decoder import VanillaConv3d
 
 SMALL: dict[str, tuple[dict[str, Any], tuple[int, int, int]]] = {
@@ -146,6 +147,22 @@ def test_gradients_are_the_same(dtype: torch.dtype) -> None:
     for expected, got in zip(*gradients, strict=True):
         assert got is not None and got.dtype == torch.float32
         torch.testing.assert_close(got, expected, rtol=0, atol=1e-6 if dtype == torch.float32 else 0.02)
+
+
+@pytest.mark.parametrize("frames", [1, 2, 5])
+@pytest.mark.parametrize("kernel", [3, 5])
+def test_gradients_of_every_kernel_that_keeps_the_length(kernel: int, frames: int) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv3d(3, 4, (kernel, 3, 3), stride=(1, 2, 1), padding=(kernel // 2, 1, 1), dtype=torch.float64)
+    x = torch.randn(2, 3, frames, 5, 6, dtype=torch.float64).to(memory_format=torch.channels_last_3d).requires_grad_()
+    expected = layer(x)
+    weight = torch.randn_like(expected)
+    inputs = (x, *layer.parameters())
+    wanted = torch.autograd.grad(expected, inputs, weight)
+    out = by_frames(x, layer.weight, layer.bias, (1, 2, 1), (kernel // 2, 1, 1), (1, 1, 1), 1)
+    torch.testing.assert_close(out, expected)
+    for got, want in zip(torch.autograd.grad(out, inputs, weight), wanted, strict=True):
+        torch.testing.assert_close(got, want)
 
 
 def test_bfloat16_training_keeps_one_frame_kernels_out_of_conv3d() -> None:

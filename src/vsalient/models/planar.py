@@ -22,6 +22,8 @@ When a convolution is done in which way is decided at each call, from device, dt
 * **bfloat16 and float16 on a CPU** always go to oneDNN, and 3D is up to 1.7 times faster than the sum. But with AMX the
   *backward* pass corrupts memory (torch 2.13.0) for one-frame kernels, and for 3×3×3 ones on few channels and wide
   pictures (16→16 at 160×256): where gradients are recorded dense kernels become 2D, which is well there.
+* **Training on a CPU**: a kernel of k frames that keeps the clip's length is one 2D convolution over the channels of k
+  frames, with a backward pass of its own: autograd of the sum would fill, copy and add whole clips for each tap.
 * **Other devices** keep their own 3D convolutions.
 
 Transposed convolutions need none of this: those of `dsrfcn3d` have kernels of 4×4, which oneDNN takes.
@@ -29,7 +31,7 @@ Transposed convolutions need none of this: those of `dsrfcn3d` have kernels of 4
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +41,7 @@ ONEDNN_ABOVE = 20480
 """N·C·T·H above which PyTorch gives a dense float32 convolution of one clip to oneDNN (`ConvParams::use_mkldnn`)."""
 
 Triple = tuple[int, int, int]
+Pair = tuple[int, int]
 
 
 def make_planar(network: nn.Module) -> int:
@@ -145,6 +148,9 @@ def _by_frames(
         # All frames below each other are one picture, without a copy; as pictures of their own they would need one.
         flat = F.conv2d(x.flatten(2, 3), weight[:, :, 0], bias, groups=groups)
         return flat.view(*flat.shape[:2], *x.shape[2:])
+    same = stride[0] == dilation[0] == groups == 1 and weight.shape[2] == 2 * padding[0] + 1
+    if torch.is_grad_enabled() and padding[0] and same and frames > padding[0]:
+        return _stacked(x, weight, bias, stride, padding, dilation)
     taps = []  # (frame of the kernel, first output, outputs) that meet frames of the clip, not the zeros around it
     for tap in range(weight.shape[2]):
         offset = tap * dilation[0] - padding[0]  # output t reads frame t·stride + offset
@@ -174,6 +180,61 @@ def _by_frames(
             total[:, first:end] += part
     assert total is not None
     return total.transpose(1, 2)
+
+
+def _stacked(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: Triple, padding: Triple, dilation: Triple
+) -> Tensor:
+    """A kernel of k frames as one 2D convolution over the channels of k frames, for training."""
+    if torch.is_autocast_enabled("cpu"):
+        dtype = torch.get_autocast_dtype("cpu")
+        x, weight, bias = x.to(dtype), weight.to(dtype), None if bias is None else bias.to(dtype)
+    with torch.autocast("cpu", enabled=False):
+        out = _FrameStack.apply(x, weight, bias, stride[1:], padding[1:], dilation[1:])  # type: ignore[no-untyped-call]
+    return cast(Tensor, out).view(x.shape[0], x.shape[2], *out.shape[1:]).transpose(1, 2)
+
+
+class _FrameStack(torch.autograd.Function):
+    """(B, C, T, H, W) and (C', C, k, kh, kw), k odd, to (B·T, C', H', W'), with zeros before and after the clip."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair
+    ) -> Tensor:
+        frames, reach = x.shape[2], weight.shape[2] // 2
+        source = x.permute(0, 2, 3, 4, 1)  # channels last, as CPUs' convolutions want them
+        stack = x.new_empty(*source.shape[:4], weight.shape[2], x.shape[1])
+        for tap, shift in enumerate(range(-reach, reach + 1)):
+            first, end = max(0, -shift), min(frames, frames - shift)
+            stack[:, first:end, :, :, tap] = source[:, first + shift : end + shift]
+            stack[:, :first, :, :, tap] = 0
+            stack[:, end:, :, :, tap] = 0
+        pictures = stack.flatten(4).flatten(0, 1).permute(0, 3, 1, 2)
+        kernel = weight.transpose(1, 2).flatten(1, 2)
+        ctx.save_for_backward(pictures, kernel)
+        ctx.shape, ctx.biased, ctx.rest = x.shape, bias is not None, (stride, padding, dilation)
+        return F.conv2d(pictures, kernel, bias, stride, padding, dilation)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+        pictures, kernel = ctx.saved_tensors
+        batch, channels, frames, height, width = ctx.shape
+        taps = kernel.shape[1] // channels
+        wanted = [ctx.needs_input_grad[0], ctx.needs_input_grad[1], ctx.biased and ctx.needs_input_grad[2]]
+        to_x, to_kernel, to_bias = torch.ops.aten.convolution_backward(
+            gradient, pictures, kernel, [kernel.shape[0]], *ctx.rest, False, [0, 0], 1, wanted
+        )
+        if to_x is not None:
+            parts = to_x.permute(0, 2, 3, 1).reshape(batch, frames, height, width, taps, channels)
+            total = parts[:, :, :, :, taps // 2].clone()
+            for tap, shift in enumerate(range(-(taps // 2), taps // 2 + 1)):
+                first, end = max(0, -shift), min(frames, frames - shift)
+                if shift:
+                    total[:, first + shift : end + shift] += parts[:, first:end, :, :, tap]
+            to_x = total.permute(0, 4, 1, 2, 3)
+        if to_kernel is not None:
+            to_kernel = to_kernel.unflatten(1, (taps, channels)).transpose(1, 2)
+        return to_x, to_kernel, to_bias, None, None, None
 
 
 def _triple(value: int | Sequence[int]) -> Triple:
