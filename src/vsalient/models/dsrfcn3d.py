@@ -86,7 +86,7 @@ class _LocalResponse(torch.autograd.Function):
         return x * scale
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, inverse, scale, band = ctx.saved_tensors
         direct = gradient * scale
         across = F.conv2d((direct * x).mul_(inverse), band)

@@ -216,7 +216,7 @@ class _FrameStack(torch.autograd.Function):
         return F.conv2d(pictures, kernel, bias, stride, padding, dilation)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         pictures, kernel = ctx.saved_tensors
         batch, channels, frames, height, width = ctx.shape
         taps = kernel.shape[1] // channels
