@@ -93,7 +93,7 @@ def serve(name, kind, precision, threads):
     else:
         trainer = Stepper(network, recipe, torch.device("cpu"), precision)
         soft = torch.zeros(shape[0], shape[2], dtype=torch.bool)
-        batch = (clip, target, priors, torch.zeros(shape[0], dtype=torch.bool), soft)
+        batch = (clip, target, priors, torch.zeros(shape[0], dtype=torch.bool), soft, ~soft)
 
         def step():
             trainer.step([batch])

@@ -143,8 +143,8 @@ def test_videos_of_every_layout(tmp_path, kind, frames):
     make(kind, tmp_path / "set")
     source = open_source(tmp_path / "set")
     assert source.names == (["bmx", "worm"] if kind == "segtrackv2" else ["a", "b"])
-    assert source.frames == frames
-    image, mask = source.read(0, 1)
+    assert sum(len(source.labelled(i)) for i in range(len(source.names))) == frames
+    image, mask = source.read(0, source.labelled(0)[1])
     assert image.shape == (*SIZE, 3)
     assert (np.unique(mask) == (0, 255)).all()
     assert any(np.array_equal(mask, pair(2 * i)[1]) for i in (1, 2, 3))
@@ -246,7 +246,7 @@ def test_fbms_trains_on_its_training_part_only(tmp_path):
     root = fbms_set(tmp_path / "FBMS")
     source = open_source(root)
     assert source.names == ["bear01", "cars2"]
-    assert source.length(0) == 3
+    assert source.labelled(0) == [0, 2, 4]
     for where in (root / "Testset", f"{root}:all", f"{root}:test"):
         with pytest.raises(DataError, match="FBMS-59"):
             open_source(parse_spec(str(where)))

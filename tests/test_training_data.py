@@ -47,13 +47,13 @@ def test_davis_folder_and_its_palette_masks(tmp_path):
 def test_fbms_folder_has_sparse_truth(tmp_path):
     folder = tmp_path / "Trainingset" / "marple1"
     (folder / "GroundTruth").mkdir(parents=True)
-    for i in range(4):
+    for i in range(5):
         (folder / f"marple1_{i:03d}.jpg").write_bytes(encode(pair(i)[0], "JPEG"))
     for i in (0, 3):
         (folder / "GroundTruth" / f"{i:03d}_gt.png").write_bytes(encode(pair(i)[1], "PNG"))
     source = open_source(tmp_path)
     assert source.names == ["marple1"]
-    assert source.length(0) == 2
+    assert [source.is_labelled(0, i) for i in range(source.length(0))] == [True, False, False, True]
 
 
 def test_image_and_mask_folders(tmp_path):
@@ -210,7 +210,7 @@ def test_a_real_clip_may_show_a_frame_twice(tmp_path):
         recipe = ClipRecipe(frames=3, size=(64, 96), kinds={"video": 1.0}, max_gap=1, repeat=repeat)
         stream = ClipStream(stills, videos, recipe)
         for number in range(6):
-            grid, masks, _ = stream._real(np.random.default_rng(number))  # before noise and colour
+            grid, masks, _, _ = stream._real(np.random.default_rng(number))  # before noise and colour
             assert grid.shape == (3, 64, 96, 3) and masks.shape == (3, 64, 96)
             assert sum(np.array_equal(a, b) for a, b in itertools.pairwise(grid)) == twins
 
@@ -218,9 +218,9 @@ def test_a_real_clip_may_show_a_frame_twice(tmp_path):
 def test_stills_are_unrelated_and_marked_as_such(tmp_path):
     stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", stills=30)))
     stream = ClipStream(stills, videos, ClipRecipe(frames=4, size=(32, 48), kinds={"stills": 1.0}))
-    frames, masks, apart, soft = stream.sample(0)
+    frames, masks, apart, soft, labelled = stream.sample(0)
     assert apart and frames.shape == (4, 32, 48, 3) and masks.shape == (4, 32, 48)
-    assert stream[0].apart is True and not soft.any()
+    assert stream[0].apart is True and not soft.any() and labelled.all()
     assert all(not np.array_equal(frames[0], other) for other in frames[1:])
     assert stream.clip(0)[0].shape == frames.shape
     clips = ClipStream(stills, videos, ClipRecipe(frames=4, size=(32, 48), kinds={"transplant": 1.0, "video": 1.0}))
@@ -284,7 +284,7 @@ def test_priors_of_clips_and_of_stills(tmp_path):
     names = ("residual", "flow")
     for kind, moving in (("independent", True), ("stills", False)):
         recipe = ClipRecipe(frames=3, size=(64, 96), kinds={kind: 1.0})
-        frames, _, priors, apart, _ = ClipStream(stills, videos, recipe, priors=names)[0]
+        frames, _, priors, apart, *_ = ClipStream(stills, videos, recipe, priors=names)[0]
         assert set(priors) == set(names) and apart is not moving
         for maps in priors.values():  # as large as the frames, however small they were computed
             assert maps.shape == (1, *frames.shape[1:]) and maps.dtype == torch.float32

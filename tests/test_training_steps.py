@@ -110,7 +110,8 @@ network = models.build(architecture, **config)
 stepper = Stepper(network, recipe, torch.device("cpu"), "bfloat16")
 clip = torch.randint(0, 256, (2, 3, frames, height, width), dtype=torch.uint8)
 priors = {name: torch.rand(2, 1, frames, height, width) for name in describe(network).priors}
-batch = clip, clip[:, :1], priors, torch.zeros(2, dtype=torch.bool), torch.zeros(2, frames, dtype=torch.bool)
+soft = torch.zeros(2, frames, dtype=torch.bool)
+batch = clip, clip[:, :1], priors, torch.zeros(2, dtype=torch.bool), soft, ~soft
 for _ in range(3):
     print(stepper.step([batch]))
 """

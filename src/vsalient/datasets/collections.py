@@ -79,17 +79,18 @@ def _folders(folder: Path) -> list[Path]:
 def pair_up(
     images: Sequence[Path], masks: Sequence[Sequence[Path]], background: Background | None = None
 ) -> list[Pair]:
-    """Pair images with the masks of one or several objects: by name, without `_gt` and the like, else by number."""
-    pairs = []
+    """Pair images with the masks of one or several objects: by name, without `_gt` and the like, else by number.
+
+    Images between labelled ones stay, without a mask: what moves is seen between neighbours, not between labels.
+    """
     for key in (_stem, lambda path: bare(_stem(path)), lambda path: last_number(_stem(path)) or ""):
         tables = [{key(mask): mask for mask in some} for some in masks]
-        for image in images:
-            found = [table[key(image)] for table in tables if key(image) and key(image) in table]
-            if found:
-                pairs.append(_pair(image, found, background))
-        if pairs:
-            return pairs
-    return pairs
+        found = [[table[key(image)] for table in tables if key(image) and key(image) in table] for image in images]
+        labelled = [place for place, masks_of_one in enumerate(found) if masks_of_one]
+        if labelled:
+            span = slice(labelled[0], labelled[-1] + 1)
+            return [_pair(*one, background) for one in zip(images[span], found[span], strict=True)]
+    return []
 
 
 def _stem(path: Path) -> str:
@@ -97,6 +98,8 @@ def _stem(path: Path) -> str:
 
 
 def _pair(image: Path, masks: Sequence[Path], background: Background | None) -> Pair:
+    if not masks:
+        return Pair(image.read_bytes, None)
     return Pair(
         image.read_bytes,
         masks[0].read_bytes,

@@ -14,14 +14,14 @@ class Pair:
     """One frame's files.
 
     Attributes:
-        image, mask: give the bytes.
+        image, mask: give the bytes; a frame between labelled ones may have no mask (None).
         soft: whether the mask holds probabilities × 255, as its source says.
         more: masks of the frame's further objects, to be united.
         background: of a mask on white, where the layout says so.
     """
 
     image: Reader
-    mask: Reader
+    mask: Reader | None
     soft: bool = False
     more: tuple[Reader, ...] = ()
     background: Background | None = None
@@ -33,7 +33,7 @@ class Found:
 
     Attributes:
         name: of the sequence.
-        pairs: its frames that have a ground truth, in order.
+        pairs: its frames in order, from the first that has a ground truth to the last.
         place: the folders it was found in, below the data set's root, from which a split may be read.
     """
 

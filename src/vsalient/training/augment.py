@@ -26,6 +26,7 @@ def place_clip(
     augment: Augmentation = "standard",
     crop: tuple[float, float] = STANDARD_CROP,
     rescale: tuple[int, int] = (0, 0),
+    labelled: NDArray[np.bool_] | None = None,
 ) -> Pair:
     """The same view of every frame of a real clip, at the network's size.
 
@@ -38,6 +39,7 @@ def place_clip(
         crop: of "standard", the crop's share of the sides. Below the usual it holds the object's middle four times of
             five, since a small crop elsewhere shows nothing.
         rescale: of "rescale-crop", the size (H, W) before the crop.
+        labelled: (T,), which masks are there; all when None.
 
     Returns:
         (T, h, w, 3) and (T, h, w).
@@ -46,7 +48,8 @@ def place_clip(
     if augment == "standard":
         focus = None
         if crop != STANDARD_CROP and rng.random() < 0.8:
-            focus = centre(masks[int(rng.integers(len(masks)))])
+            known = masks if labelled is None else masks[labelled]
+            focus = centre(known[int(rng.integers(len(known)))])
         matrix = crop_matrix(rng, source, size, scale=crop, focus=focus)
         matrix = affine_path(rng, 2, size, Path(0.0, 0.03, 4.0, 0.02))[1] @ matrix
     else:

@@ -28,6 +28,7 @@ class Sample(NamedTuple):
         priors: (1, T, H, W) float32 by name.
         apart: whether the frames are unrelated stills, each to be seen alone.
         soft: (T,) bool, which masks are a teacher's and no ground truth.
+        labelled: (T,) bool, which frames have a mask; the others are zero, and say nothing.
     """
 
     frames: Tensor
@@ -35,15 +36,17 @@ class Sample(NamedTuple):
     priors: dict[str, Tensor]
     apart: bool
     soft: Tensor
+    labelled: Tensor
 
 
 class Drawn(NamedTuple):
-    """A clip as it was made: frames (T, H, W, 3), masks (T, H, W) × 255, `apart` and `soft` (T,) as in `Sample`."""
+    """A clip as it was made: frames (T, H, W, 3), masks (T, H, W) × 255, the rest as in `Sample`."""
 
     frames: NDArray[np.uint8]
     masks: NDArray[np.uint8]
     apart: bool
     soft: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
 
 
 APART = "stills"
@@ -133,6 +136,7 @@ class ClipStream(Dataset[Sample]):
             priors,
             drawn.apart,
             torch.from_numpy(drawn.soft),
+            torch.from_numpy(drawn.labelled),
         )
 
     def clip(self, number: int) -> synthesis.Pair:
@@ -149,7 +153,7 @@ class ClipStream(Dataset[Sample]):
         drawn = self._made(number)
         if not self.ahead:
             return drawn, None
-        kept = Drawn(drawn.frames[:-1], drawn.masks[:-1], drawn.apart, drawn.soft[:-1])
+        kept = Drawn(drawn.frames[:-1], drawn.masks[:-1], drawn.apart, drawn.soft[:-1], drawn.labelled[:-1])
         return kept, drawn.frames[-1]
 
     def _made(self, number: int) -> Drawn:
@@ -158,10 +162,11 @@ class ClipStream(Dataset[Sample]):
         kind = self.names[int(rng.choice(len(self.names), p=self.shares))]
         if kind == APART:
             return self._apart(rng)
-        soft = False
+        soft, labelled = False, np.ones(recipe.frames, bool)
         if kind in ("video", "transplant"):
-            frames, masks, soft = self._real(rng)
-            if kind == "transplant":
+            frames, masks, soft, labelled = self._real(rng)
+            # Nothing can be cut out of a frame without a mask: such a clip stays what it is.
+            if kind == "transplant" and labelled.all():
                 background, _, _ = self._still(rng)
                 frames, masks = synthesis.transplant_video(
                     rng, frames, masks, background, distractor=self._distractor(rng)
@@ -172,7 +177,7 @@ class ClipStream(Dataset[Sample]):
         if recipe.overlays and rng.random() < recipe.overlays:
             frames, masks = overlays.burn_in(rng, frames, masks)
         looks = augment.colour(rng, frames) if recipe.augment == "standard" else frames
-        return Drawn(looks, masks if soft else synthesis.binary(masks), False, np.full(len(frames), soft))
+        return Drawn(looks, masks if soft else synthesis.binary(masks), False, np.full(len(frames), soft), labelled)
 
     def _apart(self, rng: np.random.Generator) -> Drawn:
         """As many unrelated stills as a clip has frames."""
@@ -185,7 +190,7 @@ class ClipStream(Dataset[Sample]):
             frames.append(augment.colour(rng, picture) if self.recipe.augment == "standard" else picture)
             masks.append(truth if opinion else synthesis.binary(truth))
             soft.append(opinion)
-        return Drawn(np.concatenate(frames), np.concatenate(masks), True, np.array(soft))
+        return Drawn(np.concatenate(frames), np.concatenate(masks), True, np.array(soft), np.ones(len(soft), bool))
 
     def _made_up(
         self, rng: np.random.Generator, kind: str, image: NDArray[np.uint8], mask: NDArray[np.uint8]
@@ -210,11 +215,18 @@ class ClipStream(Dataset[Sample]):
             return np.repeat(frames, count, 0), np.repeat(masks, count, 0)
         return synthesis.affine_video(rng, image, mask, count, size, crop=crop)
 
-    def _placed(self, rng: np.random.Generator, frames: NDArray[np.uint8], masks: NDArray[np.uint8]) -> synthesis.Pair:
-        recipe = self.recipe
+    def _placed(
+        self,
+        rng: np.random.Generator,
+        frames: NDArray[np.uint8],
+        masks: NDArray[np.uint8],
+        labelled: NDArray[np.bool_] | None = None,
+    ) -> synthesis.Pair:
+        recipe, changes = self.recipe, self.recipe.augment
         return augment.place_clip(
-            rng, frames, masks, recipe.size, augment=recipe.augment, crop=recipe.crop, rescale=recipe.rescale
-        )
+            rng, frames, masks, recipe.size,
+            augment=changes, crop=recipe.crop, rescale=recipe.rescale, labelled=labelled,
+        )  # fmt: skip
 
     def _distractor(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
         return self._still(rng)[:2] if rng.random() < 0.4 else None
@@ -222,22 +234,35 @@ class ClipStream(Dataset[Sample]):
     def _still(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
         """A picture, its mask, and whether that is soft."""
         source, sequence = self.stills.draw(rng)
-        index = int(rng.integers(source.length(sequence)))
+        labelled = source.labelled(sequence)
+        index = labelled[int(rng.integers(len(labelled)))]
         return *source.read(sequence, index), source.is_soft(sequence, index)
 
-    def _real(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool]:
-        """A clip of a real video, its masks, and whether these are soft."""
-        recipe = self.recipe
+    def _real(self, rng: np.random.Generator) -> tuple[NDArray[np.uint8], NDArray[np.uint8], bool, NDArray[np.bool_]]:
+        """A clip of a real video, its masks, whether these are soft, and which of them are there (T,)."""
         source, sequence = self.videos.draw(rng)
-        indices = sample_indices(rng, source.length(sequence), recipe)
-        if rng.random() < recipe.reverse:
-            indices.reverse()
-        if recipe.repeat and rng.random() < recipe.repeat and len(indices) > 1:
-            place = int(rng.integers(1, len(indices)))
-            indices = [*indices[:place], *indices[place - 1 : -1]]
+        indices = self._indices(rng, source.length(sequence), source.labelled(sequence))
         pairs = [source.read(sequence, i) for i in indices]
-        frames, masks = self._placed(rng, np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]))
-        return frames, masks, any(source.is_soft(sequence, i) for i in indices)
+        labelled = np.array([source.is_labelled(sequence, i) for i in indices])
+        placed = self._placed(rng, np.stack([p[0] for p in pairs]), np.stack([p[1] for p in pairs]), labelled)
+        return *placed, any(source.is_soft(sequence, i) for i in indices), labelled
+
+    def _indices(self, rng: np.random.Generator, length: int, labelled: list[int]) -> list[int]:
+        """A real clip's frames, drawn until the loss sees one with a mask."""
+        recipe, known = self.recipe, set(labelled)
+        seen = seen_slots(recipe.frames - self.ahead, recipe.target)
+        for _ in range(200):
+            indices = sample_indices(rng, length, recipe)
+            if rng.random() < recipe.reverse:
+                indices.reverse()
+            if recipe.repeat and rng.random() < recipe.repeat and len(indices) > 1:
+                place = int(rng.integers(1, len(indices)))
+                indices = [*indices[:place], *indices[place - 1 : -1]]
+            if len(labelled) == length or not known.isdisjoint(indices[slot] for slot in seen):
+                return indices
+        # None fits as it lies, such as a first frame that is to be a clip's last: the ends repeat.
+        first = labelled[int(rng.integers(len(labelled)))] - seen[0]
+        return [min(max(first + i, 0), length - 1) for i in range(recipe.frames)]
 
 
 class Told(Dataset[Sample | VsalientError]):
@@ -281,6 +306,11 @@ def sample_indices(rng: np.random.Generator, length: int, recipe: ClipRecipe) ->
     gap = max(1, min(gap, (length - 1) // max(1, count - 1)))
     first = int(rng.integers(max(1, length - gap * (count - 1))))
     return [min(first + i * gap, length - 1) for i in range(count)]
+
+
+def seen_slots(frames: int, target: str) -> list[int]:
+    """Which of a clip's frames the loss sees (`clips.target`)."""
+    return {"middle": [frames // 2], "last": [frames - 1]}.get(target, list(range(frames)))
 
 
 def look_ahead(recipe: ClipRecipe, priors: tuple[str, ...]) -> int:

@@ -64,8 +64,9 @@ def pack(
             # A slash makes a sequence of what stands before it.
             key = label.replace("/", "_") if source.length(sequence) == 1 else f"{label}/{index:05d}"
             soft = ".soft" if source.is_soft(sequence, index) else ""
-            files += [(f"{key}.webp", _webp(_reduced(image, longest), quality)),
-                      (f"{key}{soft}.png", _png(_reduced(mask, longest, mask=not soft)))]  # fmt: skip
+            files.append((f"{key}.webp", _webp(_reduced(image, longest), quality)))
+            if source.is_labelled(sequence, index):
+                files.append((f"{key}{soft}.png", _png(_reduced(mask, longest, mask=not soft))))
             done += 1
             report(done)
         members.append((files, sum(BLOCK + -(-len(data) // BLOCK) * BLOCK for _, data in files)))
@@ -101,7 +102,7 @@ def _write(path: Path, sequences: Sequence[list[tuple[str, bytes]]]) -> Packed:
     finally:
         staged.discard()
     videos = sum(len(files) > 2 for files in sequences)
-    frames = sum(len(files) // 2 for files in sequences if len(files) > 2)
+    frames = sum(name.endswith(".webp") for files in sequences if len(files) > 2 for name, _ in files)
     return Packed(path, len(sequences) - videos, videos, frames, path.stat().st_size)
 
 

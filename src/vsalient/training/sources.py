@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.datasets.collections import SOFT_SUFFIX, find_collection
-from vsalient.datasets.found import Pair
+from vsalient.datasets.found import Pair, Reader
 from vsalient.datasets.masks import decode_soft, decode_truth
 from vsalient.datasets.pictures import decode_picture
 from vsalient.datasets.spec import DataSpec
@@ -47,7 +47,7 @@ class PairSource:
 
     @property
     def frames(self) -> int:
-        """All pairs."""
+        """All pairs, those without a mask too."""
         return sum(len(x) for x in self.pairs)
 
     def length(self, sequence: int) -> int:
@@ -58,11 +58,19 @@ class PairSource:
         """Whether a pair's mask holds probabilities × 255."""
         return self.pairs[sequence][index].soft
 
+    def is_labelled(self, sequence: int, index: int) -> bool:
+        """Whether a frame has a mask."""
+        return self.pairs[sequence][index].mask is not None
+
+    def labelled(self, sequence: int) -> list[int]:
+        """The frames of a sequence that have a mask, at least one."""
+        return [i for i in range(self.length(sequence)) if self.is_labelled(sequence, i)]
+
     def read(self, sequence: int, index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """One pair decoded: RGB (H, W, 3) and mask (H, W) uint8.
 
         A mask is 0 or 255, read as every ground truth is (`vsalient.datasets.masks`; void counts as background); a soft
-        one is probability × 255 and comes as it is, however dim.
+        one is probability × 255 and comes as it is, however dim. A frame without a mask comes with one of zeros.
 
         Raises:
             DataError: a file cannot be decoded or its values mean nothing, or the two differ in size.
@@ -72,18 +80,18 @@ class PairSource:
         image = cv2.imdecode(np.frombuffer(pair.image(), np.uint8), cv2.IMREAD_COLOR)
         if image is None:
             raise DataError(f"{where}: the image or its mask cannot be decoded")
-        mask = self._mask(pair, where)
+        mask = np.zeros(image.shape[:2], np.uint8) if pair.mask is None else self._mask(pair, pair.mask, where)
         if image.shape[:2] != mask.shape:
             raise DataError(
                 f"{where}: image {image.shape[1]}×{image.shape[0]} but mask {mask.shape[1]}×{mask.shape[0]}"
             )
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), mask
 
-    def _mask(self, pair: Pair, where: str) -> NDArray[np.uint8]:
+    def _mask(self, pair: Pair, first: Reader, where: str) -> NDArray[np.uint8]:
         try:
             if pair.soft:
-                return decode_soft(pair.mask(), where)
-            mask = decode_truth(pair.mask(), where, background=pair.background).mask
+                return decode_soft(first(), where)
+            mask = decode_truth(first(), where, background=pair.background).mask
             for reader in pair.more:
                 other = decode_truth(reader(), where).mask
                 if other.shape != mask.shape:
@@ -146,11 +154,16 @@ def _look(source: PairSource, most: int = 16) -> None:
     Raises:
         DataError: a mask whose values mean nothing.
     """
-    places = [(q, i) for q, pairs in enumerate(source.pairs) for i in range(len(pairs)) if not pairs[i].soft]
+    masks = [
+        (q, i, pair.mask)
+        for q, pairs in enumerate(source.pairs)
+        for i, pair in enumerate(pairs)
+        if pair.mask is not None and not pair.soft
+    ]
     shades = []
-    for q, i in places[:: -(-len(places) // most) or 1]:
+    for q, i, mask in masks[:: -(-len(masks) // most) or 1]:
         where = f"{source.origin}: {source.names[q]} #{i}"
-        data = source.pairs[q][i].mask()
+        data = mask()
         try:
             decode_truth(data, where)
             pixels = decode_picture(data, where).pixels
@@ -227,16 +240,19 @@ def _read_shard(path: Path) -> PairSource:
         raise DataError(f"{path}: not a readable tar shard: {error}") from None
     source = PairSource(str(path))
     for name in sorted(found):
-        files = [f for _, f in sorted(found[name].items()) if "image" in f and len(f) > 1]
-        if files:
+        files = [f for _, f in sorted(found[name].items()) if "image" in f]
+        labelled = [place for place, f in enumerate(files) if len(f) > 1]
+        if labelled:
             source.names.append(name)
-            source.pairs.append(
-                [
-                    Pair(_held(f["image"]), _held(f["mask"] if "mask" in f else f["soft"]), soft="mask" not in f)
-                    for f in files
-                ]
-            )
+            source.pairs.append([_held_pair(f) for f in files[labelled[0] : labelled[-1] + 1]])
     return source
+
+
+def _held_pair(files: dict[str, bytes]) -> Pair:
+    mask = files.get("mask", files.get("soft"))
+    return Pair(
+        _held(files["image"]), None if mask is None else _held(mask), soft="soft" in files and "mask" not in files
+    )
 
 
 class _held:  # noqa: N801 - reads like the function it is

@@ -16,9 +16,9 @@ from vsalient.training.precision import Resolved, dtype_of
 from vsalient.training.recipe import Recipe
 from vsalient.training.state import seed_step
 
-Batch = tuple[Tensor, Tensor, dict[str, Tensor], Tensor, Tensor]
+Batch = tuple[Tensor, Tensor, dict[str, Tensor], Tensor, Tensor, Tensor]
 """`Sample`s joined: frames (B, 3, T, H, W), masks (B, 1, T, H, W), priors, which clips are unrelated stills (B,), which
-masks are soft (B, T)."""
+masks are soft and which are there at all (B, T)."""
 
 
 class Stepper:
@@ -87,7 +87,7 @@ class Stepper:
 
     def loss(self, trained: nn.Module, batch: Batch) -> Tensor:
         """The loss of one batch, in this step's precision."""
-        clip, target, priors, apart, soft = batch
+        clip, target, priors, apart, soft, labelled = batch
         recipe = self.recipe
         clip, target = (x.to(self.device, non_blocking=True) for x in (clip, target))
         priors = {name: x.to(self.device, non_blocking=True) for name, x in priors.items()}
@@ -95,7 +95,8 @@ class Stepper:
         with torch.autocast(self.device.type, dtype_of(self.precision), enabled=self.precision != "float32"):
             outputs = trained(frames, priors, apart)
         target = choose_target(target.float() / 255, recipe)
-        counts = choose_target(torch.where(soft, recipe.loss.soft, 1.0)[:, None], recipe)[:, 0]
+        weights = torch.where(soft, recipe.loss.soft, 1.0).where(labelled, 0.0)
+        counts = choose_target(weights[:, None], recipe)[:, 0]
         return deep_supervision(outputs, target, recipe.loss.terms, recipe.loss.scales, counts)
 
     @torch.no_grad()

@@ -11,7 +11,7 @@ from torch import nn
 
 from vsalient.models.network import describe
 from vsalient.priors.choose import PriorTools
-from vsalient.training.data import clip_priors, look_ahead
+from vsalient.training.data import clip_priors, look_ahead, seen_slots
 from vsalient.training.processes import Processes
 from vsalient.training.recipe import Recipe
 from vsalient.training.sources import PairSource
@@ -71,8 +71,7 @@ def validate(
             network.train(was_training)
             return None
         source, number = work[place]
-        total = source.length(number)
-        starts = np.unique(np.linspace(0, max(0, total - length), clips).round().astype(int))
+        starts = _starts(source, number, length, recipe.clips.target, clips)
         scores = [_clip(network, source, number, int(s), length, recipe, device, dtype) for s in starts]
         jaccard = float(np.mean([j for s in scores for j, _ in s]))
         found[place] = source.names[number], jaccard, float(np.mean([e for s in scores for _, e in s]))
@@ -81,6 +80,18 @@ def validate(
     rows = [shared[place] for place in sorted(shared)]
     jaccards = {name: jaccard for name, jaccard, _ in rows}
     return Scores(float(np.mean(list(jaccards.values()))), float(np.mean([error for *_, error in rows])), jaccards)
+
+
+def _starts(source: PairSource, number: int, length: int, target: str, clips: int) -> list[int]:
+    """Where up to `clips` clips of a sequence begin, spread evenly; each has a scored frame with a ground truth."""
+    total, labelled = source.length(number), source.labelled(number)
+    if len(labelled) == total:
+        return [int(s) for s in np.unique(np.linspace(0, max(0, total - length), clips).round().astype(int))]
+    seen, known = seen_slots(length, target), set(labelled)
+    middle = seen[len(seen) // 2]
+    fits = sorted({max(0, index - middle) for index in labelled})
+    fits = [s for s in fits if not known.isdisjoint(min(s + slot, total - 1) for slot in seen)]
+    return [fits[i] for i in np.unique(np.linspace(0, len(fits) - 1, clips).round().astype(int))]
 
 
 @torch.inference_mode()
@@ -109,8 +120,9 @@ def _clip(
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         logits = described.forward(clip, **priors)
     probability: NDArray[np.float32] = described.probability(logits)[0].float().cpu().numpy()
-    kept = {"middle": [length // 2], "last": [length - 1]}.get(recipe.clips.target, list(range(length)))
-    return [score(probability[slot], pairs[index][1]) for slot, index in enumerate(kept)]
+    kept = enumerate(seen_slots(length, recipe.clips.target))
+    known = [(out, slot) for out, slot in kept if source.is_labelled(number, indices[slot])]
+    return [score(probability[out], pairs[slot][1]) for out, slot in known]
 
 
 def score(probability: NDArray[np.float32], truth: NDArray[np.uint8]) -> tuple[float, float]:
