@@ -174,7 +174,7 @@ def write(
         VsalientError: as for `load_model` and `Model.segment`.
     """
     check_input(source, start, end, rate)
-    with open_input(source, start=start, end=end, rate=rate) as frames:
+    with open_input(source, start=start, end=end, rate=rate, deep=looks is not None and looks.deep) as frames:
         targets = _targets(outputs, stem_of_input(source))
         loaded = _loaded(model)
         procedure, segmenting = planned(loaded.entry, clips or Clips(), masks)

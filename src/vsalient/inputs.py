@@ -46,7 +46,12 @@ def check_input(source: Any, start: float | None, end: float | None, rate: float
 
 
 def open_input(
-    source: Any, *, start: float | None = None, end: float | None = None, rate: float | Fraction = 25
+    source: Any,
+    *,
+    start: float | None = None,
+    end: float | None = None,
+    rate: float | Fraction = 25,
+    deep: bool = False,
 ) -> Source:
     """Open what somebody gave as a video.
 
@@ -58,15 +63,18 @@ def open_input(
         start: seconds to begin at (files only).
         end: seconds to stop before (files only).
         rate: frames a second, where frames have no times of their own.
+        deep: give a film's frames their `deep` pictures too.
 
     Raises:
         InputError: nothing of these, several videos at once, or no frames.
-        OptionError: an impossible range or rate.
+        OptionError: an impossible range or rate; `deep` of what is no film's path.
     """
     check_input(source, start, end, rate)
     exact = exact_rate(rate)
     if isinstance(source, str | os.PathLike):
-        return open_source(_one(Path(source)), start=start, end=end, rate=exact)
+        return open_source(_one(Path(source)), start=start, end=end, rate=exact, deep=deep)
+    if deep:
+        raise OptionError("10 bits are for films: give the path of one")
     if isinstance(source, bytes | bytearray | memoryview):
         return _Spooled([bytes(source)], "bytes", start, end)
     if hasattr(source, "read") and not isinstance(source, cv2.VideoCapture):

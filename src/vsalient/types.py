@@ -33,6 +33,8 @@ class Frame:
         corrupt: the picture was damaged and stands in for the real one.
         duration: how long it stands, in units of `time_base`, None when nothing says.
         scene: 0-based number of the scene, which a hard cut ends; 0 throughout where nobody looked for cuts.
+        deep: (H, W, 3) uint16, 0 to 65535: the same RGB as the source codes it, in its own primaries and transfer
+            function (PQ, HLG too); None unless asked for.
         name: the file's stem for a picture and in a frame folder (there its full name where stems repeat), else None.
     """
 
@@ -44,6 +46,7 @@ class Frame:
     name: str | None = None
     duration: int | None = None
     scene: int = 0
+    deep: NDArray[np.uint16] | None = None
 
     @property
     def time(self) -> float:
@@ -98,6 +101,7 @@ class VideoInfo:
         pixel_aspect: width over height of a pixel, upright; 1 for nearly all videos.
         interlaced: frames are stored as two fields of different moments.
         hdr: "PQ" or "HLG" where that was mapped to standard dynamic range, else "".
+        color_tags: primaries, transfer function and matrix by their numbers in ITU-T H.273; BT.709's where untagged.
         breaks_off: frames may end before the source does, whose sound must end with them.
         extras: title, chapters and the like; None where a source has no such thing.
     """
@@ -119,6 +123,7 @@ class VideoInfo:
     pixel_aspect: Fraction = Fraction(1)
     interlaced: bool = False
     hdr: str = ""
+    color_tags: tuple[int, int, int] = (1, 1, 1)
     breaks_off: bool = False
     extras: Extras | None = None
 

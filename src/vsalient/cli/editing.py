@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 Command = TypeVar("Command", bound=Callable[..., Any])
 _NAMES = (
     "matte", "levels", "holes", "specks", "choke", "feather", "steady", "keep_spill", "invert", "behind",
-    "codec", "quality", "preset", "stills",
+    "codec", "quality", "preset", "bits", "stills",
 )  # fmt: skip
 _MATTED = ("alpha", "foreground", "cutout", "matte", "fill")
 
@@ -66,7 +66,10 @@ class Editing:
         choice = self._choice()
         videos = [kind for kind in kinds if role_of(KINDS[kind]) is not None]
         if choice != Choice() and not videos:
-            raise OptionError("--codec, --quality and --preset are for videos: write one, or leave them out")
+            raise OptionError("--codec, --quality, --preset and --bits are for videos: write one, or leave them out")
+        if choice.bits == 10 and not any(KINDS[kind].deep for kind in kinds):
+            able = ", ".join(kind.name for kind in KINDS.values() if kind.deep)
+            raise OptionError(f"--bits 10 is for -w {able}: write one of them, or leave it out")
         for kind in videos:
             endings[kind] = ending_for(KINDS[kind], choice, endings.get(kind))
         return {"matte": matte, "behind": given["behind"], "encoding": None if choice == Choice() else choice}
@@ -95,7 +98,7 @@ class Editing:
     def _choice(self) -> "Choice":
         from vsalient.outputs.looks import Choice
 
-        return Choice(self.given["codec"], self.given["quality"], self.given["preset"])
+        return Choice(self.given["codec"], self.given["quality"], self.given["preset"], int(self.given["bits"]))
 
 
 def parse_share(name: str, text: str) -> float:
@@ -148,4 +151,7 @@ def editing_options(command: Command) -> Command:
         option("Encoding", "--quality", type=float, metavar="NUMBER",
                help="The codec's constant quality (known as CRF): 0 is best, 18 to 28 usual."),
         option("Encoding", "--preset", metavar="NAME", help="The encoder's own name of how hard it works."),
+        option("Encoding", "--bits", type=click.Choice(["8", "10"]), default="8", show_default=True,
+               help="10 keeps a film's own colours (HDR stays HDR) in overlay, contours, alpha and fill: H.265, AV1, "
+                    "H.264, ProRes or FFV1."),
     )(collected)  # type: ignore[return-value]  # fmt: skip

@@ -81,7 +81,7 @@ class Worker:
             return outcome
         with ExitStack() as stack:
             # The source is opened first: whether it can be read is known long before PyTorch is loaded.
-            source = stack.enter_context(self.open(job.source))
+            source = stack.enter_context(self.open(job.source, deep=self.looks.deep))
             self.console.detail(f"{self.named(job.source)}: {_describe(source.info)}")
             made = None if self.maps is None else stack.enter_context(self.open(self.maps[job.source]))
             report = self._write(job, source, made)
@@ -129,8 +129,8 @@ class Worker:
             self.long.forget(job)
         return report
 
-    def open(self, path: Path) -> "Source":
-        """Open an input, in the span that was asked for."""
+    def open(self, path: Path, *, deep: bool = False) -> "Source":
+        """Open an input, in the span that was asked for; `deep` for its pictures in all their bits."""
         from vsalient.media import exact_rate, open_source
 
         start, end, rate = self.span
@@ -142,6 +142,7 @@ class Worker:
             deinterlace=self.reading.deinterlace,
             every=self.reading.every,
             limit=self.reading.limit,
+            deep=deep,
         )
 
     def prepare(self) -> None:

@@ -1,11 +1,13 @@
 """The object's own colours: where it mixes with the ground at its edge, and under what is transparent."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.matte.grid import Band, Grid
-from vsalient.types import MaskArray, Pixels
+from vsalient.types import MaskArray
 
 Values = NDArray[np.float32]
 NEAR, FAR = 1, 6
@@ -29,7 +31,7 @@ def edge_colors(colors: Values, alpha: Values, object_colors: Values, ground_col
     eq. 4): of what the two means leave unexplained, the object has its share by alpha.
 
     Args:
-        colors: (N, 3) as seen, like the next ones 0 to 255.
+        colors: (N, 3) as seen, on one scale with the next ones.
         alpha: (N,) in [0, 1].
         object_colors: (N, 3) mean colour of the object nearby.
         ground_colors: (N, 3) mean colour of the ground nearby.
@@ -40,16 +42,19 @@ def edge_colors(colors: Values, alpha: Values, object_colors: Values, ground_col
     return own
 
 
-def own_colors(grid: Grid, pixels: Pixels, small: Pixels, alpha: NDArray[np.uint8], *, estimate: bool) -> Pixels:
-    """The frame with the object's own colours at its edge and around it, and black beyond; (H, W, 3) uint8.
+def own_colors(
+    grid: Grid, pixels: NDArray[Any], small: NDArray[Any], alpha: NDArray[np.uint8], *, estimate: bool
+) -> NDArray[Any]:
+    """The frame with the object's own colours at its edge and around it, and black beyond; (H, W, 3) of its type.
 
     Args:
         grid: of the frame's size.
-        pixels: (H, W, 3) the frame.
+        pixels: (H, W, 3) the frame, uint8 or uint16.
         small: (h, w, 3) the frame on the grid.
         alpha: (H, W), 0 to 255.
         estimate: take the ground's part out of mixed colours; without, only hidden colours are replaced.
     """
+    top = np.iinfo(pixels.dtype).max
     cells = np.asarray(grid.shrink(alpha), np.float32) * np.float32(1 / 255)
     result = np.zeros_like(pixels)
     view, frame = _views(grid, cells)
@@ -67,7 +72,7 @@ def own_colors(grid: Grid, pixels: Pixels, small: Pixels, alpha: NDArray[np.uint
     reached = cv2.erode((colored.max(axis=2) > 0).astype(np.uint8), np.ones((3, 3), np.uint8))
     near = cv2.dilate((cells > 0).astype(np.uint8), np.ones((2 * MARGIN + 1, 2 * MARGIN + 1), np.uint8))
     near = cv2.min(near, cv2.resize(reached, (columns, rows), interpolation=cv2.INTER_NEAREST))
-    backing = np.clip(fill + np.float32(0.5), 0, 255).astype(np.uint8) * near[..., None]
+    backing = np.clip(fill + np.float32(0.5), 0, top).astype(pixels.dtype) * near[..., None]
     height, width = result[frame].shape[:2]
     size = (columns * grid.step, rows * grid.step)
     part = np.ascontiguousarray(cv2.resize(backing, size, interpolation=cv2.INTER_NEAREST)[:height, :width])
@@ -86,7 +91,7 @@ def own_colors(grid: Grid, pixels: Pixels, small: Pixels, alpha: NDArray[np.uint
         both[view] = cv2.resize(spread(fewer, np.square(1 - cover)), (columns, rows))
         cover_of_each = share[mixed].astype(np.float32) * np.float32(1 / 255)
         own = edge_colors(band.take(pixels).astype(np.float32), cover_of_each, object_colors, band.sample(both))
-        band.put(result, np.clip(own + np.float32(0.5), 0, 255).astype(np.uint8))
+        band.put(result, np.clip(own + np.float32(0.5), 0, top).astype(pixels.dtype))
     return result
 
 

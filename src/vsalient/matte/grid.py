@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vsalient.types import MaskArray, Pixels, SaliencyArray
+from vsalient.types import MaskArray, SaliencyArray
 
 LONGEST = 480
 """About the longest side of the reduced grid: a little finer than the networks see."""
@@ -129,6 +129,6 @@ def shrink_map(grid: Grid, saliency: SaliencyArray) -> Values:
     return np.asarray(grid.shrink(np.ascontiguousarray(saliency, np.float32)), np.float32)
 
 
-def shrink_pixels(grid: Grid, pixels: Pixels) -> Pixels:
-    """(H, W, 3) pixels on the grid, (h, w, 3) uint8."""
-    return np.asarray(grid.shrink(pixels), np.uint8)
+def shrink_pixels(grid: Grid, pixels: NDArray[Any]) -> NDArray[Any]:
+    """(H, W, 3) pixels on the grid, (h, w, 3) of the same type."""
+    return np.asarray(grid.shrink(pixels), pixels.dtype)

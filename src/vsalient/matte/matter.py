@@ -1,6 +1,7 @@
 """Saliency maps to mattes, frame by frame: alpha and the object's own colours."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -21,15 +22,16 @@ class Matte:
 
     Attributes:
         alpha: (H, W) uint8, 0 to 255.
-        colors: (H, W, 3) uint8: the object's own colours; black, or its nearest colours, where alpha is 0.
+        colors: (H, W, 3) uint8, or uint16 of deep pictures: the object's own colours; black, or its nearest colours,
+            where alpha is 0.
     """
 
     alpha: NDArray[np.uint8]
-    colors: Pixels
+    colors: NDArray[Any]
 
-    def rgba(self) -> NDArray[np.uint8]:
+    def rgba(self) -> NDArray[Any]:
         """(H, W, 4) for files with alpha."""
-        return np.dstack([self.colors, self.alpha])
+        return np.dstack([self.colors, self.alpha * self.colors.dtype.type(np.iinfo(self.colors.dtype).max // 255)])
 
 
 class Matter:
@@ -50,8 +52,11 @@ class Matter:
         """Forget the frames before: another film or shot begins."""
         self._steady.reset()
 
-    def __call__(self, pixels: Pixels, saliency: SaliencyArray) -> Matte:
-        """The next frame's matte; (H, W, 3) uint8 RGB and (H, W) in [0, 1] of one size."""
+    def __call__(self, pixels: Pixels, saliency: SaliencyArray, deep: NDArray[np.uint16] | None = None) -> Matte:
+        """The next frame's matte; (H, W, 3) uint8 RGB and (H, W) in [0, 1] of one size.
+
+        With `deep`, (H, W, 3) uint16, the colours are taken from there.
+        """
         assert pixels.shape[:2] == saliency.shape, f"{saliency.shape} for {pixels.shape}"
         options = self.options
         pixels = np.ascontiguousarray(pixels)
@@ -70,4 +75,7 @@ class Matter:
         if options.invert:
             alpha = 255 - alpha
         estimate = options.decontaminate and options.style != "raw"
-        return Matte(alpha, own_colors(grid, pixels, small, alpha, estimate=estimate))
+        if deep is None:
+            return Matte(alpha, own_colors(grid, pixels, small, alpha, estimate=estimate))
+        deep = np.ascontiguousarray(deep)
+        return Matte(alpha, own_colors(grid, deep, shrink_pixels(grid, deep), alpha, estimate=estimate))

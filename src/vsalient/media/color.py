@@ -1,5 +1,7 @@
 """Stored pictures to upright RGB: colour matrix, range, bit depth, rotation and mirroring."""
 
+import contextlib
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import Any, cast
 
@@ -28,6 +30,8 @@ _MATRICES = {
     10: (_BT2020, "bt2020"),
 }
 _NEWER_KINDS = 16  # how many kinds of side data FFmpeg may have that the binding lacks
+_UNTAGGED = (0, 2, 3)
+"""Numbers of primaries and transfer functions that say nothing."""
 HD_WIDTH, HD_HEIGHT = 1280, 720
 """Untagged pictures at least this wide or high are BT.709, smaller ones BT.601."""
 
@@ -41,6 +45,17 @@ def matrix_of(frame: VideoFrame) -> tuple[int, str]:
     if frame.width >= HD_WIDTH or frame.height >= HD_HEIGHT:
         return _BT709, "bt709"
     return _BT601, "bt601"
+
+
+def color_tags(frame: VideoFrame) -> tuple[int, int, int]:
+    """A frame's primaries, transfer function and matrix, BT.709's where it does not say."""
+    primaries, transfer = (1 if tag in _UNTAGGED else tag for tag in (frame.color_primaries, frame.color_trc))
+    return int(primaries), int(transfer), int(frame.colorspace) if frame.colorspace in _MATRICES else 1
+
+
+def scaler_matrix(tag: int) -> int:
+    """The number of a matrix in swscale."""
+    return _MATRICES[tag][0]
 
 
 def is_full_range(frame: VideoFrame) -> bool:
@@ -76,18 +91,23 @@ class RgbConverter:
         Raises:
             DecodeError: a pixel format that FFmpeg's scaler does not take.
         """
-        try:
+        with _convertible(frame):
             if is_hdr(frame):
                 if self._tone_map is None:
                     self._tone_map = ToneMap(self._width, self._height, frame.color_trc)
                 frame = self._tone_map(self._convert(frame, ToneMap.format))
             rgb = self._convert(frame, "rgb24")
-        except (OSError, ValueError, av.FFmpegError):
-            raise DecodeError(
-                f"pictures stored as {frame.format.name} cannot be turned into RGB here; convert the film first, for "
-                "example to H.264 or FFV1 in yuv420p"
-            ) from None
         return upright(np.asarray(rgb.to_ndarray(), np.uint8), self._matrix)
+
+    def deep(self, frame: VideoFrame) -> NDArray[np.uint16]:
+        """The frame as it is coded, HDR too: upright (H, W, 3) uint16 RGB, 0 to 65535.
+
+        Raises:
+            DecodeError: a pixel format that FFmpeg's scaler does not take.
+        """
+        with _convertible(frame):
+            rgb = self._convert(frame, "rgb48le")
+        return upright(np.asarray(rgb.to_ndarray(), np.uint16), self._matrix)
 
     def _convert(self, frame: VideoFrame, pixel_format: str) -> VideoFrame:
         """To RGB of the size asked for, full range, by the frame's own matrix."""
@@ -102,6 +122,17 @@ class RgbConverter:
             dst_color_range=ColorRange.JPEG,
             threads=1,
         )
+
+
+@contextlib.contextmanager
+def _convertible(frame: VideoFrame) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, av.FFmpegError):
+        raise DecodeError(
+            f"pictures stored as {frame.format.name} cannot be turned into RGB here; convert the film first, for "
+            "example to H.264 or FFV1 in yuv420p"
+        ) from None
 
 
 def display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
@@ -150,7 +181,7 @@ def rotation_of(matrix: tuple[int, int, int, int] | None) -> int:
     return 180 if a < 0 and d < 0 else 0
 
 
-def upright(pixels: NDArray[np.uint8], matrix: tuple[int, int, int, int] | None) -> NDArray[np.uint8]:
+def upright(pixels: NDArray[Any], matrix: tuple[int, int, int, int] | None) -> NDArray[Any]:
     """Apply a display matrix: quarter turns and mirroring, nearest quarter turn for any other angle.
 
     The matrix sends the stored (x, y) to (a x + c y, b x + d y), y pointing down.
@@ -159,11 +190,11 @@ def upright(pixels: NDArray[np.uint8], matrix: tuple[int, int, int, int] | None)
         return pixels
     a, b, c, d = matrix
     if is_transposed(matrix):
-        pixels = np.asarray(cv2.transpose(pixels), np.uint8)
+        pixels = np.asarray(cv2.transpose(pixels))
         flip_x, flip_y = c < 0, b < 0
     else:
         flip_x, flip_y = a < 0, d < 0
     if flip_x or flip_y:
         # cv2's code: 0 about the x axis (up-down), 1 about the y axis (left-right), -1 both.
-        pixels = np.asarray(cv2.flip(pixels, -1 if flip_x and flip_y else int(flip_x)), np.uint8)
+        pixels = np.asarray(cv2.flip(pixels, -1 if flip_x and flip_y else int(flip_x)))
     return pixels

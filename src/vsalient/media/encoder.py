@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -14,12 +15,13 @@ import numpy as np
 from av.container import OutputContainer
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from vsalient.files import StagedFile, writing
 from vsalient.media.audio import AudioTracks
+from vsalient.media.color import scaler_matrix
 from vsalient.media.container import ffmpeg_name
 from vsalient.media.extras import write_extras
 from vsalient.media.matroska import reserve_display_size, write_display_size
@@ -40,11 +42,13 @@ class Encoding:
         pixel_format: what it is given. "gray" means full-range levels, held as 4:2:0 where the codec is H.264 and the
             size is even, because most players know no H.264 in gray.
         options: the encoder's own.
+        deep: pictures come in 16 bits as the source codes them, and keep its colour tags.
     """
 
     codec: str
     pixel_format: str
     options: Mapping[str, str] = field(default_factory=dict)
+    deep: bool = False
 
 
 class VideoEncoder:
@@ -95,7 +99,8 @@ class VideoEncoder:
         self._unit = Fraction(1, 1_000_000) if coarse else info.time_base
         even = info.width % 2 == 0 and info.height % 2 == 0
         # H.264 in 4:2:0 has even sizes only: colour gets its last column or row twice, data stays gray.
-        self._pad = not even and encoding.pixel_format == "yuv420p"
+        self._pad = not even and encoding.pixel_format.startswith("yuv420p")
+        self._tags = info.color_tags if encoding.deep else (_BT709, _BT709, _BT709)
         self._as_420 = encoding.pixel_format == "gray" and encoding.codec == "libx264" and even
         try:
             with writing(path, av.FFmpegError):
@@ -137,7 +142,7 @@ class VideoEncoder:
             context.color_range = ColorRange.JPEG
         else:
             context.color_range = ColorRange.MPEG
-        context.colorspace = context.color_primaries = context.color_trc = _BT709
+        context.color_primaries, context.color_trc, context.colorspace = self._tags
         return stream
 
     @property
@@ -145,8 +150,10 @@ class VideoEncoder:
         """Whether the display size must be put into a Matroska file: see `matroska`."""
         return self._aspect != 1 and self.path.suffix.lower() in (".mkv", ".webm")
 
-    def write(self, picture: NDArray[np.uint8], pts: int, time_base: Fraction, duration: int | None = None) -> None:
+    def write(self, picture: NDArray[Any], pts: int, time_base: Fraction, duration: int | None = None) -> None:
         """Encode one picture: (H, W) gray, (H, W, 3) RGB or (H, W, 4) RGBA, as the pixel format needs.
+
+        It is uint8, or uint16 where the encoding is deep.
 
         Args:
             picture: the pixels.
@@ -194,7 +201,7 @@ class VideoEncoder:
             packet.duration = max(packet.duration or 0, self._end - packet.pts)
         self._container.mux(packet)
 
-    def _to_frame(self, picture: NDArray[np.uint8]) -> VideoFrame:
+    def _to_frame(self, picture: NDArray[Any]) -> VideoFrame:
         if picture.ndim == 2:
             if not self._as_420:
                 frame = VideoFrame.from_ndarray(picture, "gray")
@@ -208,17 +215,19 @@ class VideoEncoder:
             return frame
         if self._pad:
             height, width = picture.shape[:2]
-            picture = np.asarray(
-                cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE), np.uint8
-            )
-        return self._reformatter.reformat(
-            VideoFrame.from_ndarray(picture, "rgba" if picture.shape[2] == 4 else "rgb24"),
+            picture = np.asarray(cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE))
+        form = ("rgba64le", "rgb48le") if self._encoding.deep else ("rgba", "rgb24")
+        frame = self._reformatter.reformat(
+            VideoFrame.from_ndarray(picture, form[picture.shape[2] == 3]),
             format=self._encoding.pixel_format,
-            dst_colorspace=Colorspace.ITU709,
+            dst_colorspace=scaler_matrix(self._tags[2]),
             src_color_range=ColorRange.JPEG,
             dst_color_range=ColorRange.MPEG,
             threads=1,
         )
+        # ProRes tags every picture by itself.
+        frame.color_primaries, frame.color_trc, frame.colorspace = self._tags
+        return frame
 
     def finish(self) -> None:
         """Flush and write the index; a second call does nothing.

@@ -7,7 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from vsalient.datasets.names import VIDEOS
-from vsalient.errors import InputError
+from vsalient.errors import InputError, OptionError
 from vsalient.media.addresses import address_of, check_address, file_of
 from vsalient.media.images import (
     ANIMATION_SUFFIXES,
@@ -35,6 +35,7 @@ def open_source(
     deinterlace: bool = True,
     every: int = 1,
     limit: int | None = None,
+    deep: bool = False,
 ) -> Source:
     """Open a video file, a picture, or a folder of frames.
 
@@ -46,28 +47,34 @@ def open_source(
         deinterlace: make whole pictures of interlaced ones.
         every: take every N-th frame only.
         limit: take so many frames at most.
+        deep: give a film's frames their `deep` pictures too.
 
     Raises:
         InputError: nothing there, an empty folder, no frame in the range.
         DecodeError: a file from which no frame can be decoded.
-        OptionError: an impossible range or rate.
+        OptionError: an impossible range or rate; `deep` of what is no film.
     """
     path = Path(path)
     check_thinning(every, limit)
-    source = _open_whole(path, start, end, rate or DEFAULT_RATE, deinterlace)
+    source = _open_whole(path, start, end, rate or DEFAULT_RATE, deinterlace, deep)
     return source if every == 1 and limit is None else Thinned(source, every=every, limit=limit)
 
 
-def _open_whole(path: Path, start: float | None, end: float | None, rate: Fraction, deinterlace: bool) -> Source:
+def _open_whole(
+    path: Path, start: float | None, end: float | None, rate: Fraction, deinterlace: bool, deep: bool
+) -> Source:
+    files = numbered(path) if not path.exists() else []
+    still = path.suffix.lower() in IMAGE_SUFFIXES | ANIMATION_SUFFIXES or (path.is_file() and is_still(path))
+    pictures = path.is_dir() or bool(files) or (address_of(path) is None and still)
+    if deep and pictures:
+        raise OptionError(f"{path} is no film: 10 bits are for films; leave --bits 10 out")
     if path.is_dir():
         return FrameFolder(path, rate=rate, start=start, end=end)
-    if not path.exists() and (files := numbered(path)):
+    if files:
         return FrameFolder(path.parent, rate=rate, start=start, end=end, files=files)
-    if address_of(path) is not None:
-        return VideoSource(path, start=start, end=end, deinterlace=deinterlace)
-    if path.suffix.lower() in IMAGE_SUFFIXES | ANIMATION_SUFFIXES or is_still(path):
+    if pictures:
         return ImageSource(path, start=start, end=end)
-    return VideoSource(path, start=start, end=end, deinterlace=deinterlace)
+    return VideoSource(path, start=start, end=end, deinterlace=deinterlace, deep=deep)
 
 
 def is_photo(path: Path) -> bool:

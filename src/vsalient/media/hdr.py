@@ -41,6 +41,18 @@ def to_sdr(values: NDArray[np.float64], transfer: int) -> NDArray[np.float64]:
     return np.asarray(linear ** (1 / 2.4))
 
 
+def from_sdr(values: NDArray[np.float64], transfer: int) -> NDArray[np.float64]:
+    """The other way, as BT.2408 puts SDR into HDR: (..., 3) coded BT.709 RGB in [0, 1] to coded BT.2020 RGB."""
+    light = np.maximum(values**2.4 @ np.linalg.inv(_TO_709).T * _WHITE, 0)
+    if transfer == PQ:
+        power = (light / 10_000) ** 0.1593017578125
+        return np.asarray(((0.8359375 + 18.8515625 * power) / (1 + 18.6875 * power)) ** 78.84375)
+    a, b, c = 0.17883277, 0.28466892, 0.55991073
+    luminance = np.maximum(light / 1000 @ np.array([0.2627, 0.6780, 0.0593]), 1e-12)[..., None]
+    scene = light / 1000 * luminance ** (1 / 1.2 - 1)
+    return np.where(scene <= 1 / 12, np.sqrt(3 * scene), a * np.log(np.maximum(12 * scene - b, 1e-12)) + c)
+
+
 def _pq_light(values: NDArray[np.float64]) -> NDArray[np.float64]:
     power = values ** (1 / 78.84375)
     return np.asarray(

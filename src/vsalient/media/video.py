@@ -6,12 +6,22 @@ from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 from av.container import InputContainer
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
+from numpy.typing import NDArray
 
 from vsalient.errors import DecodeError
-from vsalient.media.color import RgbConverter, display_matrix, is_full_range, is_transposed, matrix_of, rotation_of
+from vsalient.media.color import (
+    RgbConverter,
+    color_tags,
+    display_matrix,
+    is_full_range,
+    is_transposed,
+    matrix_of,
+    rotation_of,
+)
 from vsalient.media.container import open_container, sane_rate, time_origin, video_stream
 from vsalient.media.decode import Picture, PictureStream
 from vsalient.media.deinterlace import deinterlaced
@@ -41,6 +51,7 @@ class VideoSource(Source):
         start: seconds; frames shown earlier are left out.
         end: seconds; frames shown at or after it are left out.
         deinterlace: make whole pictures of interlaced ones.
+        deep: give frames their `deep` pictures too.
 
     Raises:
         InputError: no such file, or no frame in the range.
@@ -49,10 +60,16 @@ class VideoSource(Source):
     """
 
     def __init__(
-        self, path: Path, *, start: float | None = None, end: float | None = None, deinterlace: bool = True
+        self,
+        path: Path,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        deinterlace: bool = True,
+        deep: bool = False,
     ) -> None:
         check_range(start, end)
-        self._path, self._deinterlace = path, deinterlace
+        self._path, self._deinterlace, self._deep = path, deinterlace, deep
         self._start, self._end = _exact(start), _exact(end)
         self._container: InputContainer | None = None
         self._converter: RgbConverter | None = None
@@ -124,7 +141,8 @@ class VideoSource(Source):
     def _deliver(self, pictures: Iterator[Picture]) -> Iterator[Frame]:
         """Keep the range, convert to RGB, let a neighbour stand in for what was lost; the range's end ends all."""
         latest: VideoFrame | None = None
-        pixels: Pixels | None = None  # of `latest`, once they are needed
+        pixels: Pixels | None = None  # of `latest`, once they are needed, like `deep`
+        deep: NDArray[np.uint16] | None = None
         waiting: list[tuple[int, int | None]] = []  # lost before any picture came: time and duration
         indices = itertools.count()
         if self._deinterlace:
@@ -142,10 +160,11 @@ class VideoSource(Source):
                     self.info = self._describe(latest)
                     if self.info.hdr:
                         log.warning(
-                            "%s: HDR (%s) is mapped to standard dynamic range; what is brighter than reference white "
-                            "becomes white.",
+                            "%s: HDR (%s) is mapped to standard dynamic range%s; what is brighter than reference "
+                            "white becomes white.",
                             self._path,
                             self.info.hdr,
+                            " but in outputs of 10 bits" if self._deep else "",
                         )
             if self._start is not None and time < self._start:
                 continue
@@ -155,10 +174,13 @@ class VideoSource(Source):
                 continue
             if pixels is None:
                 pixels = self._converter(latest)
+                deep = self._converter.deep(latest) if self._deep else None
             for lost, stood in waiting:
-                yield Frame(pixels, next(indices), lost, self._time_base, corrupt=True, duration=stood)
+                yield Frame(pixels, next(indices), lost, self._time_base, corrupt=True, duration=stood, deep=deep)
             waiting.clear()
-            yield Frame(pixels, next(indices), pts, self._time_base, corrupt=picture.corrupt, duration=duration)
+            yield Frame(
+                pixels, next(indices), pts, self._time_base, corrupt=picture.corrupt, duration=duration, deep=deep
+            )
 
     def _last_duration(self, picture: Picture) -> int:
         """How long the last picture stands: to the end of its track, which it says itself where the track does not."""
@@ -215,6 +237,7 @@ class VideoSource(Source):
             pixel_aspect=aspect,
             interlaced=self._decoder.interlaced,
             hdr=NAMES.get(frame.color_trc, ""),
+            color_tags=color_tags(frame),
             extras=read_extras(container, stream),
         )
 

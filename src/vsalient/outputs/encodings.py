@@ -46,6 +46,23 @@ _TABLE: dict[Role, dict[str, dict[str, Encoding]]] = {
     },
 }
 """Role -> file ending -> codec -> encoding; the first codec is the usual one."""
+_H265_10, _AV1_10, _H264_10 = (
+    replace(encoding, pixel_format="yuv420p10le", deep=True) for encoding in (_H265, _AV1, _H264)
+)
+_DEEP: dict[Role, dict[str, dict[str, Encoding]]] = {
+    "colour": {
+        ".mp4": {"h265": _H265_10, "av1": _AV1_10, "h264": _H264_10},
+        ".mkv": {
+            "h265": _H265_10,
+            "av1": _AV1_10,
+            "h264": _H264_10,
+            "ffv1": Encoding("ffv1", "yuv444p10le", deep=True),
+        },
+        ".mov": {"prores": replace(_PRORES, deep=True), "h265": _H265_10, "h264": _H264_10},
+    },
+    "alpha": {".mov": {"prores": replace(_PRORES_ALPHA, deep=True)}},
+}
+"""The same in 10 bits. The VP9 that PyAV brings has 8."""
 CODECS = ("h264", "h265", "av1", "vp9", "prores", "ffv1")
 """Every codec that may be chosen somewhere."""
 _QUALITY = {"libx264": ("crf", 51), "libx265": ("crf", 51), "libsvtav1": ("crf", 63), "libvpx-vp9": ("crf", 63)}
@@ -68,10 +85,12 @@ def chosen(choice: Choice, role: Role, ending: str) -> Encoding:
     Raises:
         OptionError: the ending cannot hold the codec, or the encoder knows no such quality or preset.
     """
-    offered = _TABLE[role][ending]
+    offered = _offered(role, choice)[ending]
     codec = choice.codec or next(iter(offered))
     if codec not in offered:
-        raise OptionError(f"--codec {codec} does not go into {ending} here: choose {' or '.join(offered)}")
+        raise OptionError(
+            f"--codec {codec} does not go into {ending} here{_in_bits(choice)}: choose {' or '.join(offered)}"
+        )
     encoding = offered[codec]
     options = dict(encoding.options)
     if choice.quality is not None:
@@ -103,9 +122,22 @@ def encodings(role: Role, choice: Choice | None = None) -> Mapping[str, Encoding
         choice = Choice()
     return {
         ending: chosen(choice, role, ending)
-        for ending, offered in _TABLE[role].items()
+        for ending, offered in _offered(role, choice).items()
         if choice.codec is None or choice.codec in offered
     }
+
+
+def eight_bits(choice: Choice | None) -> Choice | None:
+    """A choice without its 10 bits, for kinds that have none."""
+    return choice and replace(choice, bits=8)
+
+
+def _offered(role: Role, choice: Choice) -> dict[str, dict[str, Encoding]]:
+    return (_DEEP if choice.bits == 10 and role in _DEEP else _TABLE)[role]
+
+
+def _in_bits(choice: Choice) -> str:
+    return " in 10 bits" if choice.bits == 10 else ""
 
 
 def role_of(kind: Kind) -> Role | None:
@@ -128,14 +160,19 @@ def ending_for(kind: Kind, choice: Choice, usual: str | None = None) -> str:
     Raises:
         OptionError: no file of this kind can hold the codec, or it knows no such quality or preset.
     """
-    role = role_of(kind)
+    role, choice = role_of(kind), choice if kind.deep else replace(choice, bits=8)
     usual = usual or kind.endings[0]
+    if choice.bits == 10:
+        _check_deep(kind, usual, default=usual == kind.endings[0])
     if role is None or usual not in _TABLE[role] or (role == "levels" and choice.codec not in (None, "h264", "ffv1")):
         return usual
-    able = [ending for ending, offered in _TABLE[role].items() if choice.codec is None or choice.codec in offered]
+    table = _offered(role, choice)
+    able = [ending for ending, offered in table.items() if choice.codec is None or choice.codec in offered]
     if not able:
-        known = dict.fromkeys(codec for offered in _TABLE[role].values() for codec in offered)
-        raise OptionError(f"--codec {choice.codec} is not for {kind.what}: choose {' or '.join(known)}")
+        known = dict.fromkeys(codec for offered in table.values() for codec in offered)
+        raise OptionError(
+            f"--codec {choice.codec} is not for {kind.what}{_in_bits(choice)}: choose {' or '.join(known)}"
+        )
     ending = usual if usual in able else able[0]
     chosen(choice, role, ending)
     return ending
@@ -147,9 +184,19 @@ def check_place(kind: Kind, choice: Choice, ending: str) -> None:
     Raises:
         OptionError: names those that it can.
     """
-    role = role_of(kind)
+    role, choice = role_of(kind), choice if kind.deep else replace(choice, bits=8)
+    if choice.bits == 10:
+        _check_deep(kind, ending)
     if role is not None and ending in _TABLE[role] and (role != "levels" or choice.codec in (None, "h264", "ffv1")):
         chosen(choice, role, ending)
+
+
+def _check_deep(kind: Kind, ending: str, *, default: bool = False) -> None:
+    """Refuse a file that cannot hold 10 bits, unless the name is not chosen yet."""
+    role = role_of(kind)
+    if role is not None and ending not in _DEEP[role] and not default:
+        able = " or ".join(_DEEP[role])
+        raise OptionError(f"--bits 10: {kind.what} of 10 bits does not go into {ending or 'stdout'}; use {able}")
 
 
 @functools.cache

@@ -26,6 +26,7 @@ class Kind:
         opens: "module:function", which takes an `Opening` and returns an `Output`.
         colour: it shows the frames, so that maps alone do not do.
         levels: its pictures are gray levels to compute with.
+        deep: it can be written in 10 bits.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Kind:
     opens: str
     colour: bool = False
     levels: bool = False
+    deep: bool = False
 
     @property
     def is_folder(self) -> bool:
@@ -89,13 +91,21 @@ KINDS: dict[str, Kind] = {
     for kind in (
         Kind("video", "saliency", "a saliency video", _VIDEO, f"{_VIDEOS}:levels", levels=True),
         Kind("mask-video", "mask", "a mask video", _LOSSLESS, f"{_VIDEOS}:masks", levels=True),
-        Kind("overlay", "overlay", "an overlay video", _VIDEO, f"{_VIDEOS}:overlay", colour=True),
-        Kind("contours", "contours", "a contour video", _VIDEO, f"{_VIDEOS}:contours", colour=True),
+        Kind("overlay", "overlay", "an overlay video", _VIDEO, f"{_VIDEOS}:overlay", colour=True, deep=True),
+        Kind("contours", "contours", "a contour video", _VIDEO, f"{_VIDEOS}:contours", colour=True, deep=True),
         Kind("heatmap", "heatmap", "a heat-map video", _VIDEO, f"{_VIDEOS}:heatmap", colour=True),
-        Kind("alpha", "alpha", "video with alpha", (".webm", ".mov", ".webp", ".gif"), f"{_MATTED}:alpha", colour=True),
+        Kind(
+            "alpha",
+            "alpha",
+            "video with alpha",
+            (".webm", ".mov", ".webp", ".gif"),
+            f"{_MATTED}:alpha",
+            colour=True,
+            deep=True,
+        ),
         Kind("foreground", "foreground", "a foreground video", _VIDEO, f"{_MATTED}:foreground", colour=True),
         Kind("matte", "matte", "a matte video", _LOSSLESS, f"{_MATTED}:matte", colour=True, levels=True),
-        Kind("fill", "fill", "a video of the object's colours", _VIDEO, f"{_MATTED}:fill", colour=True),
+        Kind("fill", "fill", "a video of the object's colours", _VIDEO, f"{_MATTED}:fill", colour=True, deep=True),
         Kind("report", "report", "a report", (".html",), "vsalient.review.recorder:report", colour=True),
         Kind("maps", "maps", "maps", (), f"{_PICTURES}:maps"),
         Kind("masks", "masks", "masks", (), f"{_PICTURES}:masks"),

@@ -23,11 +23,13 @@ class Choice:
         codec: one of `vsalient.outputs.encodings.CODECS`.
         quality: the encoder's constant quality, 0 is best; 18 to 28 is usual.
         preset: the encoder's own name of how hard it works.
+        bits: 8, or 10 for overlay, contours, alpha and fill of films, which then keep the film's colours and tags.
     """
 
     codec: str | None = None
     quality: float | None = None
     preset: str | None = None
+    bits: int = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,3 +55,8 @@ class Looks:
     behind: str | None = None
     matte: "MatteOptions | None" = None
     encoding: Choice | None = None
+
+    @property
+    def deep(self) -> bool:
+        """Whether 10 bits were asked for."""
+        return self.encoding is not None and self.encoding.bits == 10

@@ -1,14 +1,15 @@
 """The outputs for editors: the object cut out by a matte, with alpha, on another ground, or as two files."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.outputs.animation import AnimationOutput
-from vsalient.outputs.encodings import encodings
+from vsalient.outputs.encodings import eight_bits, encodings
 from vsalient.outputs.output import Opening, Output
+from vsalient.outputs.painters import deep_pixels
 from vsalient.outputs.pictures import PictureFolder
 from vsalient.outputs.video import film
 from vsalient.types import Pixels, Result
@@ -23,12 +24,13 @@ class Cut:
 
     Args:
         looks: `matte` says how.
+        deep: take the colours from the frames' deep pictures.
     """
 
-    def __init__(self, looks: "Looks") -> None:
+    def __init__(self, looks: "Looks", *, deep: bool = False) -> None:
         from vsalient.matte import Matter
 
-        self._matter = Matter(looks.matte)
+        self._matter, self._deep = Matter(looks.matte), deep
         self._scene = 0
 
     def __call__(self, result: Result) -> "Matte":
@@ -36,24 +38,24 @@ class Cut:
         if result.frame.scene != self._scene:
             self._scene = result.frame.scene
             self._matter.reset()
-        return self._matter(result.frame.pixels, result.cover)
+        return self._matter(result.frame.pixels, result.cover, deep_pixels(result) if self._deep else None)
 
-    def rgba(self, result: Result) -> NDArray[np.uint8]:
-        """(H, W, 4), straight alpha."""
+    def rgba(self, result: Result) -> NDArray[Any]:
+        """(H, W, 4), straight alpha; uint16 where the colours are deep."""
         return self(result).rgba()
 
     def alpha(self, result: Result) -> NDArray[np.uint8]:
         """(H, W) alpha alone."""
         return self(result).alpha
 
-    def colors(self, result: Result) -> Pixels:
+    def colors(self, result: Result) -> NDArray[Any]:
         """(H, W, 3) the object's own colours, reaching a little beyond it."""
         return self(result).colors
 
 
 def alpha(given: Opening) -> Output:
     """The object with a transparent ground: VP9 or ProRes 4444 with the sound, or a GIF or WebP animation."""
-    paint = Cut(given.looks).rgba
+    paint = Cut(given.looks, deep=given.looks.deep).rgba
     if given.path.suffix.lower() in (".gif", ".webp"):
         return AnimationOutput(given, paint)
     return film(given, encodings("alpha", given.looks.encoding), paint)
@@ -71,7 +73,7 @@ def foreground(given: Opening) -> Output:
         cover = np.asarray(matte.alpha, np.float32) * np.float32(1 / 255)
         return np.asarray(cv2.blendLinear(matte.colors, behind(result), cover, 1 - cover), np.uint8)
 
-    return film(given, encodings("colour", looks.encoding), paint, release=behind.close)
+    return film(given, encodings("colour", eight_bits(looks.encoding)), paint, release=behind.close)
 
 
 def matte(given: Opening) -> Output:
@@ -81,7 +83,8 @@ def matte(given: Opening) -> Output:
 
 def fill(given: Opening) -> Output:
     """The object's own colours alone, not yet multiplied by alpha: the other half of `matte`."""
-    return film(given, encodings("colour", given.looks.encoding), Cut(given.looks).colors)
+    paint = Cut(given.looks, deep=given.looks.deep).colors
+    return film(given, encodings("colour", given.looks.encoding), paint)
 
 
 def cutouts(given: Opening) -> Output:

@@ -8,7 +8,7 @@ from PIL import Image
 from vsalient.errors import OutputError
 from vsalient.files import StagedFile
 from vsalient.media.encoder import Encoding, VideoEncoder
-from vsalient.outputs.encodings import encodings
+from vsalient.outputs.encodings import eight_bits, encodings
 from vsalient.outputs.output import Opening, Output
 from vsalient.outputs.painters import Heat, Painter, Tint, black_and_white, gray
 from vsalient.outputs.stdout import STDOUT, StdoutVideo
@@ -142,14 +142,20 @@ def masks(given: Opening) -> Output:
 
 def overlay(given: Opening) -> Output:
     """The video with its salient object tinted and outlined, and the rest darkened."""
-    return film(given, encodings("colour", given.looks.encoding), Tint(given.looks.tint))
+    return film(given, encodings("colour", given.looks.encoding), Tint(given.looks.tint, transfer=_transfer(given)))
 
 
 def contours(given: Opening) -> Output:
     """The video with a line around the mask, and nothing else changed."""
-    return film(given, encodings("colour", given.looks.encoding), Tint(given.looks.tint, strength=0.0, dim=0.0))
+    paint = Tint(given.looks.tint, strength=0.0, dim=0.0, transfer=_transfer(given))
+    return film(given, encodings("colour", given.looks.encoding), paint)
 
 
 def heatmap(given: Opening) -> Output:
     """The video in gray under a heat map of its saliency."""
-    return film(given, encodings("colour", given.looks.encoding), Heat())
+    return film(given, encodings("colour", eight_bits(given.looks.encoding)), Heat())
+
+
+def _transfer(given: Opening) -> int | None:
+    """The transfer function to paint in; None for 8 bits."""
+    return given.info.color_tags[1] if given.looks.deep else None
