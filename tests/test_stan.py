@@ -237,3 +237,33 @@ def test_the_engine_encodes_each_frame_once_with_its_prior(dtype):
         got = engine.run([frames[i] for i in indices], indices, outputs=(3,), priors=priors)
         np.testing.assert_allclose(got, expected, atol=1e-5 if dtype == "float32" else 0.02)
     assert seen == [1] * 6
+
+
+def test_every_frame_teaches_where_asked():
+    """The side output of all four frames is held against all four masks, the map of the last against the last."""
+    from vsalient.training.recipe import recipe_from_dict
+    from vsalient.training.steps import Stepper
+
+    config = {"width": 0.0625, "refine_stride": 8, "supervise_frames": True, "dropout": 0.0}
+    clips = {"frames": 4, "size": [32, 48], "target": "last"}
+    table = {"name": "t", "architecture": "stan", "config": config, "batch": 1, "clips": clips, "precision": "float32"}
+    recipe = recipe_from_dict(table | {"loss": {"terms": {"cross-entropy": 1.0}, "scales": [1.0, 0.5]}}, "test")
+    torch.manual_seed(0)
+    stepper = Stepper(build("stan", **config), recipe, torch.device("cpu"), "float32")
+    clip = torch.randint(0, 256, (1, 3, 4, 32, 48), dtype=torch.uint8)
+    priors = {"motion": torch.rand(1, 1, 4, 32, 48)}
+    yes, no = torch.ones(1, 4, dtype=torch.bool), torch.zeros(1, 4, dtype=torch.bool)
+
+    def loss(target, labelled):
+        batch = (clip, target, priors, torch.zeros(1, dtype=torch.bool), no, labelled)
+        return float(stepper.loss(stepper._alone, batch).detach())
+
+    target = torch.zeros(1, 1, 4, 32, 48, dtype=torch.uint8)
+    first, last = target.clone(), target.clone()
+    first[:, :, 0], last[:, :, -1] = 255, 255
+    base = loss(target, yes)
+    # An output near zero pays log 2 a pixel either way; a mask turned over moves the loss through logits alone.
+    assert loss(first, yes) != base and loss(last, yes) != base
+    unlabelled = yes.clone()
+    unlabelled[:, 0] = False
+    assert loss(first, unlabelled) == loss(target, unlabelled)

@@ -34,3 +34,15 @@ class Normalise(nn.Module):
         """(B, 3 + priors, ...) in [0, 1] → same shape, normalised."""
         shape = (1, -1, *[1] * (x.ndim - 2))
         return (x - self.get_buffer("mean").view(shape)) / self.get_buffer("std").view(shape)
+
+
+def normed(convolution: nn.Module, *, batch_norm: bool) -> nn.Module:
+    """A convolution as it is, or with a batch norm behind it, which the engine folds back into the convolution.
+
+    What runs is the paper's plain network either way; with norms it can be trained from random weights in an hour.
+    """
+    if not batch_norm:
+        return convolution
+    assert isinstance(convolution, nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d)
+    norm = nn.BatchNorm2d if isinstance(convolution, nn.Conv2d) else nn.BatchNorm3d
+    return nn.Sequential(convolution, norm(convolution.out_channels))

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsalient.errors import CheckpointError, OptionError
-from vsalient.models.channels import Normalise, scaled
+from vsalient.models.channels import Normalise, normed, scaled
 from vsalient.models.network import Network
 from vsalient.models.partial import load_part
 
@@ -99,17 +99,20 @@ class RecurrentConv3d(nn.Module):
     h(0) comes from the input alone; `steps` recurrent steps follow.
     """
 
-    def __init__(self, inputs: int, channels: int, *, steps: int = 3, temporal: bool = True) -> None:
+    def __init__(
+        self, inputs: int, channels: int, *, steps: int = 3, temporal: bool = True, batch_norm: bool = False
+    ) -> None:
         super().__init__()
         kernel = (3, 3, 3) if temporal else (1, 3, 3)
         padding = (1, 1, 1) if temporal else (0, 1, 1)
-        self.feedforward = nn.Conv3d(inputs, channels, kernel, padding=padding)
+        feedforward = nn.Conv3d(inputs, channels, kernel, padding=padding)
+        self.feedforward = normed(feedforward, batch_norm=batch_norm)
         self.recurrent = nn.Conv3d(channels, channels, kernel, padding=padding, bias=False)
         self.norm = LocalResponseNorm(channels // 8 + 1)
         self.steps = steps
         # Gain 1 on both paths keeps the state's energy through the steps; two gains of √2 would double it
         # each time.
-        nn.init.kaiming_normal_(self.feedforward.weight, nonlinearity="linear")
+        nn.init.kaiming_normal_(feedforward.weight, nonlinearity="linear")
         nn.init.kaiming_normal_(self.recurrent.weight, nonlinearity="linear")
 
     def forward(self, x: Tensor) -> Tensor:
@@ -127,11 +130,14 @@ class Refinement(nn.Module):
     Without RCL (the DSFCN3D row of Table 4) the concatenation itself goes on.
     """
 
-    def __init__(self, skip: int, channels: int, *, recurrent: bool, temporal: bool) -> None:
+    def __init__(self, skip: int, channels: int, *, recurrent: bool, temporal: bool, batch_norm: bool = False) -> None:
         super().__init__()
         kernel = (3, 3, 3) if temporal else (1, 3, 3)
-        self.reduce = nn.Conv3d(skip, channels, kernel, padding=(1, 1, 1) if temporal else (0, 1, 1))
-        self.recurrent = RecurrentConv3d(2 * channels, channels, temporal=temporal) if recurrent else None
+        reduce = nn.Conv3d(skip, channels, kernel, padding=(1, 1, 1) if temporal else (0, 1, 1))
+        self.reduce = normed(reduce, batch_norm=batch_norm)
+        self.recurrent = (
+            RecurrentConv3d(2 * channels, channels, temporal=temporal, batch_norm=batch_norm) if recurrent else None
+        )
         self.channels = channels if recurrent else 2 * channels
 
     def forward(self, deconvolved: Tensor, feature: Tensor) -> Tensor:
@@ -143,7 +149,7 @@ class Refinement(nn.Module):
 class C3DEncoder(nn.Module):
     """C3D's convolutions of five scales (section 2.1); poolings 1, 2 halve space, 3, 4 space and time."""
 
-    def __init__(self, *, width: float = 1.0, temporal: bool = True) -> None:
+    def __init__(self, *, width: float = 1.0, temporal: bool = True, batch_norm: bool = False) -> None:
         super().__init__()
         kernel = (3, 3, 3) if temporal else (1, 3, 3)
         padding = (1, 1, 1) if temporal else (0, 1, 1)
@@ -154,7 +160,7 @@ class C3DEncoder(nn.Module):
         for names, outputs in zip(ENCODER_LAYERS, self.channels, strict=True):
             layers = nn.ModuleDict()
             for name in names:
-                layers[name] = nn.Conv3d(inputs, outputs, kernel, padding=padding)
+                layers[name] = normed(nn.Conv3d(inputs, outputs, kernel, padding=padding), batch_norm=batch_norm)
                 inputs = outputs
             scales.append(layers)
         self.scales = nn.ModuleList(scales)
@@ -181,6 +187,8 @@ class DSRFCN3D(nn.Module):
         recurrent: RCL3D in the refinements; without it DSFCN3D of Table 4.
         deep_supervision: losses on the deconvolutions (Eq. 1); without them RFCN3D.
         temporal: 3D filters; without them DSRFCN2D, which treats the frames one by one, any T ≥ 1.
+        batch_norm: a batch norm behind every convolution but the recurrent and scoring ones, for training from random
+            weights; the engine folds it away, so that what runs is the paper's network.
     """
 
     priors: tuple[str, ...] = ()
@@ -192,22 +200,26 @@ class DSRFCN3D(nn.Module):
         recurrent: bool = True,
         deep_supervision: bool = True,
         temporal: bool = True,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         self.temporal = temporal
         self.deep_supervision = deep_supervision
-        self.encoder = C3DEncoder(width=width, temporal=temporal)
+        self.encoder = C3DEncoder(width=width, temporal=temporal, batch_norm=batch_norm)
         inputs = self.encoder.channels[-1]
         deconvolutions, refinements, scores = [], [], []
         for number, channels in enumerate(scaled(c, width) for c in DECODER_CHANNELS):
             joint = temporal and number < 2
-            deconvolutions.append(
+            deconvolution = (
                 nn.ConvTranspose3d(inputs, channels, 4, stride=2, padding=1)
                 if joint
                 else nn.ConvTranspose3d(inputs, channels, (1, 4, 4), stride=(1, 2, 2), padding=(0, 1, 1))
             )
+            deconvolutions.append(normed(deconvolution, batch_norm=batch_norm))
             skip = self.encoder.channels[-2 - number]
-            refinements.append(Refinement(skip, channels, recurrent=recurrent, temporal=temporal))
+            refinements.append(
+                Refinement(skip, channels, recurrent=recurrent, temporal=temporal, batch_norm=batch_norm)
+            )
             scores.append(nn.Conv3d(channels, 1, 1))
             inputs = refinements[-1].channels
         self.deconvolutions = nn.ModuleList(deconvolutions)

@@ -93,6 +93,8 @@ class Lite3DC(nn.Module):
         self.residual = ResidualCue(len(self.priors), residual, targets, separable=separable) if residual else None
         self.gated = gated
         if gated:
+            # GC3D has no norm of its own; gates that saw its growing values would be all or nothing in a few steps.
+            self.context_norm = nn.BatchNorm3d(c32)
             self.gate4, self.gate8, self.gate16, self.gate32 = (MotionGate(c) for c in targets)
             self.matched8, self.matched16, self.matched32 = (
                 silent(nn.Conv3d(motion, c, 1)) if motion else None for c in targets[1:]
@@ -203,7 +205,7 @@ class Lite3DC(nn.Module):
                 assert layer is not None
                 found, known = layer(cue), moves[place]
                 moves[place] = found if known is None else known + found
-        x = self.context(s32)
+        x = self.context_norm(self.context(s32))
         x = x + self.context2(self.context1(F.relu(x)))
         x = self.attention(x if moves[3] is None else self.gate32(x, moves[3]))
         x16 = self.refine16(s16, x, moves[2], gate=self.gate16)

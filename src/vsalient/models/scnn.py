@@ -39,10 +39,16 @@ class SaliencyFCN(nn.Module):
     """
 
     def __init__(
-        self, *, priors: int = 0, width: float = 1.0, branches: tuple[int, ...] = (5, 6), dropout: float = 0.5
+        self,
+        *,
+        priors: int = 0,
+        width: float = 1.0,
+        branches: tuple[int, ...] = (5, 6),
+        dropout: float = 0.5,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.vgg = DenseVGG(priors=priors, width=width, dropout=dropout)
+        self.vgg = DenseVGG(priors=priors, width=width, dropout=dropout, batch_norm=batch_norm)
         if not branches or not set(branches) <= set(range(1, 7)):
             raise OptionError(f"branches {branches} name no blocks; use some of 1 to 6, such as (5, 6)")
         self.scores = nn.ModuleDict({str(b): nn.Conv2d(self.vgg.channels[b - 1], 1, 1) for b in sorted(set(branches))})
@@ -73,6 +79,7 @@ class SCNN(nn.Module):
         supervise_spatial: the first network's logits are a training output too, so that both networks can be
             trained from the start in one phase; the paper trains the first one before.
         dropout: rate in block 6.
+        batch_norm: norms in both networks for training from random weights, which the engine folds away.
     """
 
     priors: tuple[str, ...] = ("motion",)
@@ -87,6 +94,7 @@ class SCNN(nn.Module):
         branches: tuple[int, ...] = (5, 6),
         supervise_spatial: bool = False,
         dropout: float = 0.5,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if stage not in ("cascade", "spatial"):
@@ -95,9 +103,9 @@ class SCNN(nn.Module):
             raise OptionError(f"fusion '{fusion}' is unknown; use one of {', '.join(FUSIONS)}")
         self.fusion = fusion
         self.supervise_spatial = supervise_spatial
-        self.spatial = SaliencyFCN(width=width, branches=branches, dropout=dropout)
+        self.spatial = SaliencyFCN(width=width, branches=branches, dropout=dropout, batch_norm=batch_norm)
         self.guided = (
-            SaliencyFCN(priors=FUSIONS[fusion], width=width, branches=branches, dropout=dropout)
+            SaliencyFCN(priors=FUSIONS[fusion], width=width, branches=branches, dropout=dropout, batch_norm=batch_norm)
             if stage == "cascade"
             else None
         )

@@ -28,10 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsalient.errors import OptionError
-from vsalient.models.channels import scaled
+from vsalient.models.channels import normed, scaled
 from vsalient.models.network import Network
 from vsalient.models.partial import load_part
-from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time
+from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time, unfold_time
 
 BRANCH_CHANNELS = 128
 ATTENTION_CHANNELS = 256
@@ -42,17 +42,30 @@ BRANCH_BLOCKS = (4, 6)
 class Stream(nn.Module):
     """A dense VGG with two branches: (N, 3 + priors, H, W) in [0, 1] → two features (N, 128, H/8, W/8)."""
 
-    def __init__(self, *, priors: int = 0, width: float = 1.0, last_kernel: int = 3, dropout: float = 0.5) -> None:
+    def __init__(
+        self,
+        *,
+        priors: int = 0,
+        width: float = 1.0,
+        last_kernel: int = 3,
+        dropout: float = 0.5,
+        batch_norm: bool = False,
+    ) -> None:
         super().__init__()
         self.vgg = DenseVGG(
-            priors=priors, width=width, last_poolings="stride1", last_kernel=last_kernel, dropout=dropout
+            priors=priors,
+            width=width,
+            last_poolings="stride1",
+            last_kernel=last_kernel,
+            dropout=dropout,
+            batch_norm=batch_norm,
         )
         channels = scaled(BRANCH_CHANNELS, width)
         self.branches = nn.ModuleList(
             nn.Sequential(
-                nn.Conv2d(self.vgg.channels[block - 1], channels, 3, padding=1),
+                normed(nn.Conv2d(self.vgg.channels[block - 1], channels, 3, padding=1), batch_norm=batch_norm),
                 nn.ReLU(),
-                nn.Conv2d(channels, channels, 1),
+                normed(nn.Conv2d(channels, channels, 1), batch_norm=batch_norm),
                 nn.ReLU(),
             )
             for block in BRANCH_BLOCKS
@@ -120,6 +133,8 @@ class STAN(nn.Module):
         last_kernel: side of fc6's kernel in VGG's block 6: 3, dilated by 4 as block 5 is by 2 (section 3.1: dilation in
             the last two blocks), or 1, which no dilation can act on (SCNN's reading).
         dropout: rate in VGG's block 6.
+        batch_norm: norms in both streams for training from random weights, which the engine folds away.
+        supervise_frames: Ost of Eq. 5 of every frame is a training output too, so that a clip teaches four frames.
     """
 
     priors: tuple[str, ...] = ("motion",)
@@ -137,18 +152,21 @@ class STAN(nn.Module):
         prior: Literal["motion", "flow"] = "motion",
         last_kernel: int = 3,
         dropout: float = 0.5,
+        batch_norm: bool = False,
+        supervise_frames: bool = False,
     ) -> None:
         super().__init__()
         if prior not in ("motion", "flow"):
             raise OptionError(f"stan's prior is '{prior}': give motion or flow")
         self.frames, self.last_kernel = frames, last_kernel
+        self.supervise_frames = supervise_frames
         self.refine_stride = refine_stride
-        self.spatial = Stream(width=width, last_kernel=last_kernel, dropout=dropout)
-        self.temporal = (
-            Stream(priors=int(prior == "motion"), width=width, last_kernel=last_kernel, dropout=dropout)
-            if temporal_stream
-            else None
-        )
+
+        def stream(priors: int) -> Stream:
+            return Stream(priors=priors, width=width, last_kernel=last_kernel, dropout=dropout, batch_norm=batch_norm)
+
+        self.spatial = stream(0)
+        self.temporal = stream(int(prior == "motion")) if temporal_stream else None
         self.priors = (prior,) if temporal_stream else ()
         streams = 1 + temporal_stream
         self.branch_channels = channels = scaled(BRANCH_CHANNELS, width)
@@ -272,12 +290,15 @@ class STAN(nn.Module):
         Raises:
             OptionError: the clip's length or size does not fit, or the prior is missing.
         """
+        return self.decode(self._encode_clip(clip, motion, flow))
+
+    def _encode_clip(self, clip: Tensor, motion: Tensor | None, flow: Tensor | None) -> list[Tensor]:
         h, w = clip.shape[3:]
         if h % 8 or w % 8:
             raise OptionError(f"stan got frames of {w}x{h}; it needs multiples of 8 pixels: use its own geometry")
         folded = [None if prior is None else fold_time(prior) for prior in (motion, flow)]
         features = self.encode(fold_time(clip), *folded)
-        return self.decode([f.view(len(clip), -1, *f.shape[1:]) for f in features])
+        return [f.view(len(clip), -1, *f.shape[1:]) for f in features]
 
     def describe(self) -> Network:
         """The network's contract, see `vsalient.models.network`."""
@@ -297,8 +318,16 @@ class STAN(nn.Module):
     def training_outputs(
         self, clip: Tensor, motion: Tensor | None = None, flow: Tensor | None = None
     ) -> tuple[Tensor, ...]:
-        """The one output (B, 1, 1, H, W): the last frame's logits, for the binary cross-entropy of Eq. 6."""
-        return (self.forward(clip, motion, flow),)
+        """The last frame's logits (B, 1, 1, H, W), for the binary cross-entropy of Eq. 6.
+
+        With `supervise_frames`, then Ost of every frame (B, 1, T, H, W).
+        """
+        features = self._encode_clip(clip, motion, flow)
+        if not self.supervise_frames:
+            return (self.decode(features),)
+        fused = features[0]
+        each = enlarge(fused.flatten(0, 1), (clip.shape[3], clip.shape[4]))
+        return self.decode(features), unfold_time(each, len(clip))
 
     def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
         """Take both streams' VGG weights from torchvision's VGG-16, strictly; new layers stay as they are.

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsalient.errors import CheckpointError, OptionError
-from vsalient.models.channels import Normalise, scaled
+from vsalient.models.channels import Normalise, normed, scaled
 
 BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and convolutions of VGG-16's blocks 1 to 5."""
@@ -34,6 +34,7 @@ class DenseVGG(nn.Module):
         last_poolings: "removed" (SCNN) or "stride1", 3×3 (STAN, after DeepLab).
         last_kernel: side of fc6's kernel, 1 or 3.
         dropout: rate behind both layers of block 6, as in VGG.
+        batch_norm: a batch norm behind every convolution, which the engine folds away (`channels.normed`).
 
     Raises:
         OptionError: another kernel.
@@ -47,6 +48,7 @@ class DenseVGG(nn.Module):
         last_poolings: Literal["removed", "stride1"] = "removed",
         last_kernel: int = 1,
         dropout: float = 0.5,
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
         if last_kernel not in (1, 3):
@@ -59,13 +61,14 @@ class DenseVGG(nn.Module):
             layers = nn.ModuleList()
             for _ in range(count):
                 outputs = scaled(channels, width)
-                layers.append(nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation))
+                layer = nn.Conv2d(inputs, outputs, 3, padding=dilation, dilation=dilation)
+                layers.append(normed(layer, batch_norm=batch_norm))
                 inputs = outputs
             blocks.append(layers)
         wide = scaled(CLASSIFIER, width)
         reach = 4 * (last_kernel // 2)
         fc6 = nn.Conv2d(inputs, wide, last_kernel, padding=reach, dilation=max(1, reach))
-        blocks.append(nn.ModuleList([fc6, nn.Conv2d(wide, wide, 1)]))
+        blocks.append(nn.ModuleList(normed(layer, batch_norm=batch_norm) for layer in (fc6, nn.Conv2d(wide, wide, 1))))
         self.blocks = nn.ModuleList(blocks)
         self.channels = (*(scaled(c, width) for c, _ in BLOCKS), wide)
         self.dropout = nn.Dropout(dropout)
@@ -82,7 +85,7 @@ class DenseVGG(nn.Module):
         """The first convolution, the one that sees the priors."""
         block = self.blocks[0]
         assert isinstance(block, nn.ModuleList)
-        layer = block[0]
+        layer = block[0][0] if isinstance(block[0], nn.Sequential) else block[0]
         assert isinstance(layer, nn.Conv2d)
         return layer
 

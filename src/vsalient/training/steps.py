@@ -94,10 +94,16 @@ class Stepper:
         frames = (clip.float() / 255).contiguous(memory_format=fast.layout(clip))
         with torch.autocast(self.device.type, dtype_of(self.precision), enabled=self.precision != "float32"):
             outputs = trained(frames, priors, apart)
-        target = choose_target(target.float() / 255, recipe)
-        weights = torch.where(soft, recipe.loss.soft, 1.0).where(labelled, 0.0)
-        counts = choose_target(weights[:, None], recipe)[:, 0]
-        return deep_supervision(outputs, target, recipe.loss.terms, recipe.loss.scales, counts)
+        every = target.float() / 255
+        counts = torch.where(soft, recipe.loss.soft, 1.0).where(labelled, 0.0)[:, None]
+        target = choose_target(every, recipe)
+        main = [x for x in outputs if x.shape[2] == target.shape[2]]
+        terms, scales = recipe.loss.terms, recipe.loss.scales
+        loss = deep_supervision(main, target, terms, scales, choose_target(counts, recipe)[:, 0])
+        if len(main) < len(outputs):  # of a network with one map a clip, outputs for every frame (STAN's streams)
+            rest = [x for x in outputs if x.shape[2] != target.shape[2]]
+            loss = loss + deep_supervision(rest, every, terms, scales[len(main) :] or scales[-1:], counts[:, 0])
+        return loss
 
     @torch.no_grad()
     def _update_average(self) -> None:
