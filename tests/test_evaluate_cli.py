@@ -81,7 +81,7 @@ def test_the_davis16_protocol_drops_first_and_last_frame(tmp_path, scores):
     make_set(tmp_path, {"cat": range(5)})
     (tmp_path / "pred/cat/00000.png").unlink()  # not needed then
     (tmp_path / "pred/cat/00004.png").unlink()
-    document = scores(tmp_path / "pred", tmp_path / "gt", "--protocol", "davis16", "--metrics", "J")
+    document = scores(tmp_path / "pred", tmp_path / "gt", "--count", "davis16", "--metrics", "J")
     assert document["predictions"][0]["sequences"][0]["frames"] == ["00001", "00002", "00003"]
 
 
@@ -173,7 +173,7 @@ def test_frames_of_a_video_without_sparse_ground_truth_are_counted(tmp_path, sco
     args = (video, tmp_path / "gt", "--extra", "ignore", "--metrics", "J")
     document = scores(*args)
     assert dataset(document)["J_mean"] == 1 and document["predictions"][0]["extra_frames"] == 7
-    document = scores(*args, "--protocol", "davis16")
+    document = scores(*args, "--count", "davis16")
     assert document["predictions"][0]["frames"] == 1 and document["predictions"][0]["extra_frames"] == 7
 
 
@@ -549,7 +549,9 @@ def test_json_stands_before_paths_without_eating_them(tmp_path, run):
         (["gt", "--model", "3dc-lite"], 1, "--frames"),
         (["pred", "empty"], 1, "holds no pictures"),
         (["pred/cat/00000.png", "gt"], 1, "is no video"),
-        (["pred", "gt", "--protocol", "davis16"], 1, "--protocol all-frames"),
+        (["pred", "gt", "--count", "davis16"], 1, "--count all-frames"),
+        (["pred", "gt", "--protocol", "davis16"], 1, "--count davis16"),
+        (["pred", "gt", "--protocol", "no-such"], 2, "default, paper"),
     ],
 )
 def test_mistakes_are_one_line(tmp_path, run, monkeypatch, args, code, message):
@@ -648,7 +650,7 @@ def test_davis_masks_moved_a_little(tmp_path, scores):
                 write(tmp_path / "pred/bear" / name, np.roll(mask, 3, 1))
             elif sequence > "bear":
                 break
-    document = scores(tmp_path / "pred", tmp_path / "gt", "--protocol", "davis16")
+    document = scores(tmp_path / "pred", tmp_path / "gt", "--count", "davis16")
     result = dataset(document)
     assert document["predictions"][0]["frames"] == 10
     assert 0.9 < result["J_mean"] < 0.99 and result["F_mean"] == pytest.approx(1, abs=1e-2)  # 3 px is within reach

@@ -62,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     # Experiments put training, prediction and scoring in a row.
     "reproduce": BASE
     | {"checkpoints", "metrics", "training", "evaluation", "api", "model", "models"}
-    | {"devices", "procedure", "benchmarking"},
+    | {"devices", "procedure", "segment", "benchmarking"},
     "scale": BASE | {"media", "datasets"},
     "model": BASE | STAGES | WIRING | {"outputs", "run", "inputs"},
     "api": BASE | STAGES | WIRING | {"outputs", "run", "inputs", "model"},

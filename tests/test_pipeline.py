@@ -19,7 +19,7 @@ from vsalient.figures import Report
 from vsalient.outputs import Output
 from vsalient.pipeline import queue_depth, saliency_maps
 from vsalient.procedure import Procedure, plan_procedure
-from vsalient.run import results, write_all
+from vsalient.run import write_all
 from vsalient.types import Frame, Result, SaliencyArray
 from vsalient.vocabulary import TAILS
 from vsalient.workers import Ahead, Sink
@@ -79,8 +79,8 @@ def run(
     on_result: Callable[[Result, Report], None] | None = None,
 ) -> Report:
     report = Report()
-    found = results(saliency_maps(frames, engine, procedure, report=report), report=report)
-    return write_all(found, outputs, report, on_result=on_result)
+    maps = saliency_maps(frames, engine, procedure, report=report)
+    return write_all(maps, outputs, report, on_result=on_result)
 
 
 class Memory(Output):

@@ -14,8 +14,8 @@ from tiny_model import install, write_clip
 from vsalient.cli.app import main
 
 SOURCE = Path(__file__).resolve().parents[1] / "src" / "vsalient"
-MOST = 27
-"""The goal is 8; this is where it stands, and it must not grow."""
+MOST = 10
+"""The command, the batch around it, one input, maps into files; then the network's thread, the engine, PyTorch."""
 
 
 def own(frames: list[FrameType]) -> list[str]:

@@ -14,9 +14,8 @@ from vsalient.inputs import check_input, open_input
 from vsalient.model import Model, planned, stem_of_input
 from vsalient.outputs import KINDS, Looks, find_kind, opened
 from vsalient.procedure import Clips
-from vsalient.run import results, write_all
+from vsalient.run import write_all
 from vsalient.segment.masks import Masks
-from vsalient.segment.thresholds import parse_frame_threshold
 from vsalient.types import Result
 from vsalient.vocabulary import DEFAULT_MODEL, Cuts, DtypeName, EngineName, Protocol, Tail
 
@@ -178,15 +177,13 @@ def write(
         targets = _targets(outputs, stem_of_input(source))
         loaded = _loaded(model)
         procedure, segmenting = planned(loaded.entry, clips or Clips(), masks)
-        binarise = parse_frame_threshold(procedure.threshold).binarise
         file = frames.info.path if frames.info.path.is_file() else None
         report = Report()
         with opened(targets, frames.info, source=file, span=(start, end), overwrite=overwrite, looks=looks) as sinks:
             again = functools.partial(open_input, source, start=start, end=end, rate=rate)
-            segmenter = None if segmenting is None else segmenting.begin(stem_of_input(source), again)
+            segmenter = segmenting.begin(stem_of_input(source), again)
             maps = loaded.maps(frames, procedure, report)
-            found = results(maps, segmenter=segmenter, binarise=binarise, report=report)
-            return write_all(found, sinks, report, on_result=progress)
+            return write_all(maps, sinks, report, segmenter=segmenter, on_result=progress)
 
 
 def list_models() -> dict[str, WeightsEntry]:

@@ -4,7 +4,7 @@ import dataclasses
 import functools
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -14,10 +14,10 @@ from vsalient.errors import OptionError
 from vsalient.figures import Report
 from vsalient.inputs import check_input, open_input
 from vsalient.pipeline import saliency_maps
-from vsalient.procedure import Clips, Procedure, plan_procedure
-from vsalient.run import Maps, results
+from vsalient.procedure import Clips, Procedure
+from vsalient.run import Maps
 from vsalient.segment.masks import Masks
-from vsalient.segment.segmenter import Cleanup, Segmenting
+from vsalient.segment.segmenter import Cleanup, Segmenting, Unsegmented
 from vsalient.segment.thresholds import parse_frame_threshold
 from vsalient.types import Frame, Result
 from vsalient.vocabulary import Cuts, Protocol, Tail
@@ -113,18 +113,16 @@ class Model:
             InputError: the source is missing, unreadable, has no frames, or its frames' size changes.
             DeviceError: the device runs out of memory.
         """
-        procedure = plan_procedure(
-            self.entry,
-            protocol=protocol,
-            clip_length=clip_length,
+        clips = Clips(
+            length=clip_length,
             overlap=overlap,
             tail=tail,
+            protocol=protocol,
             resolution=resolution,
             cuts=cuts,
             fast=fast,
         )
-        check_input(source, start, end, rate)
-        return self._results(functools.partial(open_input, source, start=start, end=end, rate=rate), procedure)
+        return self.run(source, clips, start=start, end=end, rate=rate)
 
     def segment(
         self,
@@ -160,7 +158,20 @@ class Model:
         """
         wanted = refine if isinstance(refine, str) else tuple(refine)
         masks = Masks(threshold=threshold, scope=scope, refine=wanted, clean=clean or Cleanup(), instances=instances)
-        procedure, segmenting = planned(self.entry, clips or Clips(), masks)
+        return self.run(source, clips or Clips(), masks, start=start, end=end, rate=rate)
+
+    def run(
+        self,
+        source: Any,
+        clips: Clips,
+        masks: Masks | None = None,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        rate: float | Fraction = 25,
+    ) -> Iterator[Result]:
+        """What `predict` does, and with `masks` what `segment` does, their choices in records."""
+        procedure, segmenting = planned(self.entry, clips, masks)
         check_input(source, start, end, rate)
         opens = functools.partial(open_input, source, start=start, end=end, rate=rate)
         return self._results(opens, procedure, segmenting, stem_of_input(source))
@@ -178,21 +189,21 @@ class Model:
         Raises:
             OptionError: the model is at work on another video.
         """
-        with self._busy():
-            engine = self._engine if through is None else through(self._engine)
-            yield from saliency_maps(frames, engine, procedure, priors=self.priors, report=report)
+        engine = self._engine if through is None else through(self._engine)
+        return saliency_maps(frames, engine, procedure, priors=self.priors, report=report, held=self._busy())
 
     def _results(
         self,
         opens: "Callable[[], Source]",
         procedure: Procedure,
-        segmenting: Segmenting | None = None,
-        sequence: str | None = None,
+        segmenting: Segmenting | Unsegmented,
+        sequence: str,
     ) -> Iterator[Result]:
-        binarise = parse_frame_threshold(procedure.threshold).binarise
-        with opens() as source:
-            segmenter = None if segmenting is None else segmenting.begin(sequence, opens)
-            yield from results(self.maps(source, procedure), segmenter=segmenter, binarise=binarise)
+        with opens() as source, closing(self.maps(source, procedure)) as maps:
+            segmenter = segmenting.begin(sequence, opens)
+            for frame, saliency in maps:
+                yield from segmenter.push(frame, saliency)
+            yield from segmenter.finish()
 
     @contextmanager
     def _busy(self) -> Iterator[None]:
@@ -207,11 +218,11 @@ class Model:
             self._lock.release()
 
 
-def planned(entry: WeightsEntry, clips: Clips, masks: Masks | None) -> tuple[Procedure, Segmenting | None]:
+def planned(entry: WeightsEntry, clips: Clips, masks: Masks | None) -> tuple[Procedure, Segmenting | Unsegmented]:
     """The procedure and the steps to masks; what is said of refinement replaces what belongs to the model."""
     procedure = clips.plan(entry)
     if masks is None:
-        return procedure, None
+        return procedure, Unsegmented(parse_frame_threshold(procedure.threshold).binarise)
     if masks.refine:
         procedure = dataclasses.replace(procedure, postprocess=None)
     return procedure, masks.plan(procedure.threshold, procedure.clip_length)

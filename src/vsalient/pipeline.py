@@ -10,6 +10,7 @@ import itertools
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -78,6 +79,7 @@ def saliency_maps(
     *,
     priors: tuple[str, ...] = (),
     report: Report | None = None,
+    held: AbstractContextManager[None] | None = None,
 ) -> Generator[tuple[Frame, SaliencyArray], None, None]:
     """Run the network over a stream of frames.
 
@@ -87,6 +89,7 @@ def saliency_maps(
         procedure: clip length, overlap, sizes.
         priors: per-frame inputs the network takes beside the picture, by name (`network.priors`).
         report: is kept up to date while the maps come.
+        held: entered before the first frame and left after the last: the engine is for one video at a time.
 
     Yields:
         Every frame, with the number of its scene, and its saliency map, (H, W) float32 in [0, 1] at the frame's size,
@@ -97,45 +100,46 @@ def saliency_maps(
         VsalientError: whatever the frames' source or the network raises, after the maps before it.
     """
     report = report or Report()
-    start = time.perf_counter()
-    source = mark_scenes(frames) if procedure.cuts else iter(frames)
-    with report.busy("decode"):
-        first = next(source, None)
-    if first is None:
-        return
-    geometry = Geometry.plan(
-        procedure.geometry,
-        (first.pixels.shape[0], first.pixels.shape[1]),
-        multiple=procedure.multiple,
-        resample=procedure.resample,
-    )
-    refine = _postprocessor(procedure)
-    depth = queue_depth(*first.pixels.shape[:2])
-    idle = getattr(engine, "idle", None)  # an engine that rests over stretches of the film says where
-    if procedure.fast and idle is not None:
-        raise OptionError("fast does not go with working on parts of a film: leave one of the two out")
-    prepared = _prepare(first, source, geometry, priors, report, idle, procedure)
-    inputs = Ahead(prepared, depth, "vsalient-decode")
-    # Short: what comes out is taken at once, unless the outputs are behind, and those have queues of their own.
-    maps = Ahead(_infer(inputs, engine, procedure, report), 2, "vsalient-model")
-    try:
-        for frame, values in maps:
-            with report.busy("finish"):
-                saliency = refine(frame.pixels, geometry.invert(values, procedure.interpolation))
+    with held or nullcontext():
+        start = time.perf_counter()
+        source = mark_scenes(frames) if procedure.cuts else iter(frames)
+        with report.busy("decode"):
+            first = next(source, None)
+        if first is None:
+            return
+        geometry = Geometry.plan(
+            procedure.geometry,
+            (first.pixels.shape[0], first.pixels.shape[1]),
+            multiple=procedure.multiple,
+            resample=procedure.resample,
+        )
+        refine = _postprocessor(procedure)
+        depth = queue_depth(*first.pixels.shape[:2])
+        idle = getattr(engine, "idle", None)  # an engine that rests over stretches of the film says where
+        if procedure.fast and idle is not None:
+            raise OptionError("fast does not go with working on parts of a film: leave one of the two out")
+        prepared = _prepare(first, source, geometry, priors, report, idle, procedure)
+        inputs = Ahead(prepared, depth, "vsalient-decode")
+        # Short: what comes out is taken at once, unless the outputs are behind, and those have queues of their own.
+        maps = Ahead(_infer(inputs, engine, procedure, report), 2, "vsalient-model")
+        try:
+            for frame, values in maps:
+                with report.busy("finish"):
+                    saliency = refine(frame.pixels, geometry.invert(values, procedure.interpolation))
+                report.seconds = time.perf_counter() - start
+                if report.first_map_seconds is None:
+                    report.first_map_seconds = report.seconds
+                report.frames += 1
+                report.corrupt_frames += frame.corrupt
+                yield frame, saliency
+        finally:
+            # Both are told before either is waited for: the network's thread may itself be waiting for a frame.
+            inputs.stop()
+            maps.stop()
+            maps.join()
+            inputs.join()
+            engine.reset()  # features and pinned memory are not kept until the next video
             report.seconds = time.perf_counter() - start
-            if report.first_map_seconds is None:
-                report.first_map_seconds = report.seconds
-            report.frames += 1
-            report.corrupt_frames += frame.corrupt
-            yield frame, saliency
-    finally:
-        # Both are told before either is waited for: the network's thread may itself be waiting for a frame.
-        inputs.stop()
-        maps.stop()
-        maps.join()
-        inputs.join()
-        engine.reset()  # features and pinned memory are not kept until the next video
-        report.seconds = time.perf_counter() - start
 
 
 def queue_depth(height: int, width: int) -> int:
@@ -242,76 +246,87 @@ def _infer(
     inputs: Iterable[_Input], engine: EngineLike, procedure: Procedure, report: Report
 ) -> Iterator[tuple[Frame, SaliencyArray]]:
     """Inputs → frames with stitched maps of the network's size, each as soon as its last clip is done."""
-    for _, scene in itertools.groupby(inputs, key=lambda item: item.frame.scene):
+    begins: Callable[[int], None] | None = getattr(engine, "begins", None)  # asked of one that counts all frames
+    for _, items in itertools.groupby(inputs, key=lambda item: item.frame.scene):
         engine.reset()
-        yield from _infer_scene(scene, engine, procedure, report)
+        scene = _Scene(procedure, report, begins)
+        for item in itertools.chain(items, [None]):
+            for clip in scene.finish() if item is None else scene.push(item):
+                with report.busy("model"):
+                    scene.begun.append((clip, engine.submit(*scene.slots(clip))))
+                scene.fetch(engine.behind)
+            yield from scene.ready(0 if item is None else engine.behind)
 
 
-def _infer_scene(
-    inputs: Iterable[_Input], engine: EngineLike, procedure: Procedure, report: Report
-) -> Iterator[tuple[Frame, SaliencyArray]]:
-    """The same for one scene, whose frames are counted from 0."""
-    planner = ClipPlanner(procedure.clip_length, procedure.overlap, tail=procedure.tail, interval=procedure.interval)
-    stitcher = Stitcher()
-    frames: dict[int, Frame] = {}  # waiting for their maps
-    held: dict[int, _Input] = {}  # may be read by a later clip
+class _Scene:
+    """What one scene needs between its frames and its maps; its frames are counted from 0."""
 
-    begun: deque[tuple[Clip, Callable[[], NDArray[np.float32]]]] = deque()  # a GPU may still be at work on these
+    def __init__(self, procedure: Procedure, report: Report, begins: Callable[[int], None] | None) -> None:
+        self._planner = ClipPlanner(
+            procedure.clip_length, procedure.overlap, tail=procedure.tail, interval=procedure.interval
+        )
+        self._stitcher = Stitcher()
+        self._report, self._begins = report, begins
+        self._frames: dict[int, Frame] = {}  # waiting for their maps
+        self._held: dict[int, _Input] = {}  # may be read by a later clip
+        self.begun: deque[tuple[Clip, Callable[[], NDArray[np.float32]]]] = deque()  # a GPU may be at work on these
+        self._between: dict[int, _Input] = {}  # what the network does not see, by the frame that comes after it
+        self._last: SaliencyArray | None = None
+        self._count = 0
+        self._over = False
 
-    def fetch(behind: int) -> None:
-        while len(begun) > behind:
-            clip, wait = begun.popleft()
-            with report.busy("model"):
-                stitcher.add(clip, wait())
-            report.clips += 1
+    def push(self, item: _Input) -> Iterable[Clip]:
+        """The clips that are whole with this input."""
+        if self._count == 0 and self._begins is not None:
+            self._begins(item.frame.index)
+        if item.tensor is None:
+            self._between[self._count] = item
+            return ()
+        self._frames[self._count], self._held[self._count] = item.frame, item
+        self._count += 1
+        return self._planner.push(self._count - 1)
 
-    def work(clips: Sequence[Clip], behind: int) -> Iterator[tuple[Frame, SaliencyArray]]:
-        for clip in clips:
-            with report.busy("model"):
-                begun.append((clip, _begin_clip(engine, clip, held)))
-            fetch(behind)
-        fetch(behind)
-        for index in [index for index in held if index < planner.reads_from]:
-            del held[index]
-        final = min([planner.writes_from, *(min(clip.indices) for clip, _ in begun)])
-        for index, values in stitcher.ready(final):
-            yield from skipped(index, values)
-            last[:] = [values]
-            yield frames.pop(index), values
+    def finish(self) -> Iterable[Clip]:
+        """The clips at the scene's end."""
+        self._over = True
+        return self._planner.finish()
 
-    def skipped(index: int, values: SaliencyArray | None) -> Iterator[tuple[Frame, SaliencyArray]]:
-        if index in between:
+    def slots(
+        self, clip: Clip
+    ) -> tuple[list["Tensor"], Sequence[int], Sequence[int] | None, dict[str, list["Tensor"]] | None]:
+        """A clip as the engine takes it."""
+        slots = [self._held[index] for index in clip.indices]
+        priors = {name: [slot.priors[name] for slot in slots] for name in slots[0].priors}
+        return [slot.tensor for slot in slots if slot.tensor is not None], clip.indices, clip.outputs, priors or None
+
+    def fetch(self, behind: int) -> None:
+        """Wait for the maps of the oldest clips, until at most `behind` are left at work."""
+        while len(self.begun) > behind:
+            clip, wait = self.begun.popleft()
+            with self._report.busy("model"):
+                self._stitcher.add(clip, wait())
+            self._report.clips += 1
+
+    def ready(self, behind: int) -> Iterator[tuple[Frame, SaliencyArray]]:
+        """The frames whose maps no later clip changes."""
+        self.fetch(behind)
+        for index in [index for index in self._held if index < self._planner.reads_from]:
+            del self._held[index]
+        final = min([self._planner.writes_from, *(min(clip.indices) for clip, _ in self.begun)])
+        for index, values in self._stitcher.ready(final):
+            yield from self._skipped(index, values)
+            self._last = values
+            yield self._frames.pop(index), values
+        if self._over:
+            yield from self._skipped(self._count, None)
+
+    def _skipped(self, index: int, values: SaliencyArray | None) -> Iterator[tuple[Frame, SaliencyArray]]:
+        if index in self._between:
             from vsalient.priors import carried_between
 
-            item = between.pop(index)
-            assert item.between is not None
-            yield item.frame, carried_between(last[0], values, item.between)
-
-    between: dict[int, _Input] = {}  # the frame before each that the network did not see
-    last: list[SaliencyArray] = []
-    count = 0
-    begins: Callable[[int], None] | None = getattr(engine, "begins", None)  # asked of one that counts all frames
-    for item in inputs:
-        if count == 0 and begins is not None:
-            begins(item.frame.index)
-        if item.tensor is None:
-            between[count] = item
-            continue
-        frames[count] = item.frame
-        held[count] = item
-        count += 1
-        yield from work(planner.push(count - 1), engine.behind)
-    yield from work(planner.finish(), engine.behind)
-    yield from work([], 0)
-    yield from skipped(count, None)
-
-
-def _begin_clip(engine: EngineLike, clip: Clip, held: Mapping[int, _Input]) -> Callable[[], NDArray[np.float32]]:
-    slots = [held[index] for index in clip.indices]
-    priors = {name: [slot.priors[name] for slot in slots] for name in slots[0].priors}
-    return engine.submit(
-        [slot.tensor for slot in slots if slot.tensor is not None], clip.indices, clip.outputs, priors or None
-    )
+            item = self._between.pop(index)
+            assert item.between is not None and self._last is not None
+            yield item.frame, carried_between(self._last, values, item.between)
 
 
 def _postprocessor(procedure: Procedure) -> Callable[[Pixels, SaliencyArray], SaliencyArray]:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsalient.errors import MissingDependencyError, OptionError
-from vsalient.scale.agenda import Result, Task
+from vsalient.scale.agenda import Outcome, Task
 from vsalient.scale.worker import WorkerProcess
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Films:
             # A try before this one may have got as far as the outputs: they are replaced.
             result = self._child(Task(path, outputs, redo=True))
         except VsalientError as error:
-            result = Result(path, "failed", str(error))
+            result = Outcome(path, "failed", str(error))
         written = {kind: str(place) for kind, place in outputs.items()} if result.state != "failed" else {}
         return {
             "state": result.state,
@@ -142,7 +142,7 @@ def predict_dataset(
 
 def run_tasks(
     tasks: Sequence[Task], arguments: Sequence[str], *, actors: int, address: str | None, timeout: float | None = None
-) -> Iterator[Result]:
+) -> Iterator[Outcome]:
     """Do tasks on a cluster; yield results as they come, in any order.
 
     Args:
@@ -175,7 +175,7 @@ def run_tasks(
         made = {"arguments": list(arguments), "timeout": timeout}
         for row in _mapped(films, made, actors, share, gpus / actors or None).iter_rows():
             more = json.loads(row["result"])
-            yield Result(str(row["path"]), str(row["state"]), str(row["error"]) or None, **more)
+            yield Outcome(str(row["path"]), str(row["state"]), str(row["error"]) or None, **more)
     finally:
         if started:
             ray.shutdown()

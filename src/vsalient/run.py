@@ -5,8 +5,8 @@ Predicting is segmenting without a segmenter; whichever it is, each output works
 
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
-from contextlib import closing
-from itertools import zip_longest
+from contextlib import closing, nullcontext
+from itertools import chain, zip_longest
 
 import numpy as np
 
@@ -17,8 +17,8 @@ from vsalient.media import Source
 from vsalient.outputs.output import Output
 from vsalient.outputs.sink import abort_all
 from vsalient.pipeline import queue_depth
-from vsalient.segment.segmenter import Segmenter
-from vsalient.types import Binarise, Frame, Result, SaliencyArray, halve
+from vsalient.segment.segmenter import Segmenter, Unsegmented
+from vsalient.types import Frame, Result, SaliencyArray
 from vsalient.workers import Ahead, Sink
 
 _GRAY_TOLERANCE = 24
@@ -28,51 +28,23 @@ Maps = Generator[tuple[Frame, SaliencyArray], None, None]
 """Frames with their saliency maps, (H, W) float32 in [0, 1]."""
 
 
-def results(
-    maps: Maps, *, segmenter: Segmenter | None = None, binarise: Binarise = halve, report: Report | None = None
-) -> Generator[Result, None, None]:
-    """Make results of maps.
-
-    Args:
-        maps: as `vsalient.pipeline.saliency_maps` or `made_earlier` yields them; closed at the end.
-        segmenter: makes masks; unused so far. None leaves the maps as they are.
-        binarise: how a result's mask is made where there is no segmenter.
-        report: is kept up to date.
-
-    Yields:
-        One result a frame, in order; a segmenter may hold some back for a while.
-
-    Raises:
-        VsalientError: what the maps or the segmenter raise.
-    """
-    report = report or Report()
-    with closing(maps):
-        for frame, saliency in maps:
-            if segmenter is None:
-                yield Result(frame, saliency, binarise=binarise)
-                continue
-            with report.busy("segment"):
-                ready = segmenter.push(frame, saliency)
-            yield from ready
-    if segmenter is not None:
-        yield from segmenter.finish()
-
-
 def write_all(
-    found: Generator[Result, None, None],
+    maps: Maps,
     outputs: Sequence[Output],
     report: Report,
     *,
+    segmenter: Segmenter | Unsegmented | None = None,
     on_result: Callable[[Result, Report], None] | None = None,
 ) -> Report:
-    """Write every result to all outputs, and finish them; on any error, abort them.
+    """Make results of maps, write every one to all outputs, and finish them; on any error, abort them.
 
     All outputs are finished, which can still fail, before the first one takes its final name.
 
     Args:
-        found: the results; closed at the end.
+        maps: as `vsalient.pipeline.saliency_maps` or `made_earlier` yields them; closed at the end.
         outputs: opened; each is fed by one thread.
-        report: of the run that makes the results; is kept up to date.
+        report: of the run that makes the maps; is kept up to date.
+        segmenter: makes masks, and may hold results back for a while; unused so far. None leaves the maps as they are.
         on_result: called in the caller's thread after each result, for progress.
 
     Returns:
@@ -83,20 +55,22 @@ def write_all(
         VsalientError: whatever a stage raises.
     """
     began = time.perf_counter()
+    step = segmenter or Unsegmented()
     sinks: list[Sink[Result]] = []
     try:
-        with closing(found):
-            for result in found:
-                if not sinks:
-                    depth = queue_depth(*result.saliency.shape)
-                    sinks = [
-                        Sink(_writer(output, report, lane), depth, "vsalient-encode")
-                        for lane, output in enumerate(outputs)
-                    ]
-                for sink in sinks:
-                    sink.put(result)
-                if on_result is not None:
-                    on_result(result, report)
+        with closing(maps):
+            for made in chain(maps, [None]):
+                with report.busy("segment") if isinstance(step, Segmenter) else nullcontext():
+                    ready = step.finish() if made is None else step.push(*made)
+                for result in ready:
+                    if not sinks:
+                        depth = queue_depth(*result.saliency.shape)
+                        writers = [_writer(output, report, lane) for lane, output in enumerate(outputs)]
+                        sinks = [Sink(writer, depth, "vsalient-encode") for writer in writers]
+                    for sink in sinks:
+                        sink.put(result)
+                    if on_result is not None:
+                        on_result(result, report)
         if report.frames == 0:
             raise InputError("there are no frames to work on: check the start and the end that were asked for")
         for sink in sinks:

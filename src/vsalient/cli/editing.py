@@ -4,11 +4,11 @@ import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from vsalient.cli.shared.options import option, options
+from vsalient.cli.shared.options import Command, option, options
 from vsalient.errors import OptionError
 from vsalient.outputs.kinds import KINDS
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from vsalient.cli.shared.naming import Job
     from vsalient.outputs.looks import Choice
 
-Command = TypeVar("Command", bound=Callable[..., Any])
 _NAMES = (
     "matte", "levels", "holes", "specks", "choke", "feather", "steady", "keep_spill", "invert", "behind",
     "codec", "quality", "preset", "bits", "stills",

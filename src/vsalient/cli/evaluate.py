@@ -15,6 +15,7 @@ from vsalient.datasets.presets import PRESETS
 from vsalient.errors import OptionError, OutputError
 from vsalient.files import write_whole
 from vsalient.metrics.catalogue import CATALOGUE, GROUPS, select
+from vsalient.vocabulary import PROTOCOLS
 
 if TYPE_CHECKING:
     from vsalient.evaluation.compare import Spread
@@ -53,11 +54,21 @@ class EvaluateCommand(GroupedCommand):
         return super().parse_args(ctx, written)
 
 
+def _refuse_counting(ctx: click.Context, parameter: click.Parameter, value: str) -> str:
+    """What `--protocol` meant here before it meant what it means everywhere."""
+    if value in ("davis16", "all-frames"):
+        raise OptionError(f"--protocol is how a model is run (default or paper): which frames count is --count {value}")
+    if value not in PROTOCOLS:
+        raise click.BadParameter(f"'{value}' is not one of {', '.join(PROTOCOLS)}", ctx, parameter)
+    return value
+
+
 _data_options = options(
     option("Data", "--dataset", type=click.Choice(list(PRESETS)), default="custom", show_default=True,
            help="Knows where the ground truth lies, the protocol and the split."),
-    option("Data", "--protocol", type=click.Choice(["davis16", "all-frames"]),
-           help="davis16 drops the first and the last frame of each sequence.  [default: the data set's]"),
+    option("Data", "--count", type=click.Choice(["davis16", "all-frames"]),
+           help="Which frames count; davis16 leaves out the first and the last of each sequence.  [default: as usual "
+                "for the data set]"),
     option("Data", "--split", metavar="NAME|FILE|LIST",
            help="The sequences that count: a split of the data set (train, val, test), all, a file with a sequence a "
                 "line, or names joined by commas.  [default: the data set's]"),
@@ -102,8 +113,8 @@ _model_options = options(
     option("Model", "--exact", is_flag=True, help="Plain float32, nothing folded or reordered."),
     option("Model", "--flip", is_flag=True, help="The mean with the mirror image's maps."),
     option("Model", "--offline", is_flag=True, help="Never ask the network for weights."),
-    option("Model", "--model-protocol", type=click.Choice(["default", "paper"]), default="default", show_default=True,
-           help="paper is the procedure of the model's authors."),
+    option("Model", "--protocol", metavar=f"[{'|'.join(PROTOCOLS)}]", default="default", show_default=True,
+           callback=_refuse_counting, help="paper is the procedure of the model's authors."),
     option("Model", "--clip-length", type=int, metavar="FRAMES", help="Frames fed to the network together."),
     option("Model", "--overlap", type=int, metavar="FRAMES",
            help="Frames that neighbouring clips share; one less than the clip length is the dense variant."),
@@ -152,7 +163,7 @@ _output_options = options(
 def command(
     paths: tuple[str, ...],
     dataset: str,
-    protocol: Any,
+    count: Any,
     split: str | None,
     frames: Path | None,
     fixations: Path | None,
@@ -171,7 +182,7 @@ def command(
     exact: bool,
     flip: bool,
     offline: bool,
-    model_protocol: Any,
+    protocol: Any,
     clip_length: int | None,
     overlap: int | None,
     tail: Any,
@@ -209,13 +220,15 @@ def command(
     with board, _maps_folder(keep_maps) as folder:
         if model is not None:
             assert frames is not None
-            from vsalient.evaluation.predict import ClipSettings, predict_sequences
+            from vsalient.evaluation.predict import predict_sequences
+            from vsalient.procedure import Clips
 
             predicted = predict_sequences(
-                model, frames, truth, folder, dataset=dataset, split=split, protocol=model_protocol,
+                model, frames, truth, folder, dataset=dataset, split=split,
                 loading={"weights": weights, "device": device, "dtype": dtype, "exact": exact, "flip": flip,
                          "offline": offline},
-                clips=ClipSettings(clip_length, overlap, tail, resolution, cuts),
+                clips=Clips(length=clip_length, overlap=overlap, tail=tail, resolution=resolution, cuts=cuts,
+                            protocol=protocol),
                 progress=board.predicted, say=board.say,
             )  # fmt: skip
             given.append(predicted)
@@ -223,7 +236,7 @@ def command(
             given,
             truth,
             dataset=dataset,
-            protocol=protocol,
+            protocol=count,
             split=split,
             metrics=names,
             missing=missing,
@@ -253,7 +266,7 @@ def command(
 
 
 _MODEL_ONLY = (
-    *("weights", "device", "dtype", "exact", "flip", "offline", "model_protocol", "clip_length", "overlap", "tail"),
+    *("weights", "device", "dtype", "exact", "flip", "offline", "protocol", "clip_length", "overlap", "tail"),
     *("resolution", "cuts", "keep_maps"),
 )
 """Parameters that say nothing without --model."""

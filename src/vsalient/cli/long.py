@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from vsalient.cli.shared.inputs import expected_frames
 from vsalient.figures import Report
 from vsalient.run import Maps
+from vsalient.scale.agenda import Task
 from vsalient.scale.claims import Claims
 from vsalient.scale.identity import identify
 from vsalient.scale.long import KeptEngine, PieceDone, Splitting, share_pieces
@@ -17,7 +18,6 @@ from vsalient.scale.pieces import PieceStore, run_folder
 from vsalient.version import __version__
 
 if TYPE_CHECKING:
-    from vsalient.cli.shared.naming import Job
     from vsalient.cli.work import Worker
     from vsalient.media import Source
     from vsalient.pipeline import EngineLike
@@ -39,18 +39,18 @@ class LongFilms:
     seconds: float
     settings: str
     claims: Claims | None = None
-    _stores: dict[Path, PieceStore] = field(default_factory=dict)
+    _stores: dict[str, PieceStore] = field(default_factory=dict)
 
-    def maps(self, worker: "Worker", job: "Job", source: "Source", report: Report) -> Maps:
+    def maps(self, worker: "Worker", task: Task, source: "Source", report: Report) -> Maps:
         """All maps of a film, as one run would make them.
 
         Yields:
             As `vsalient.api.Model.maps`.
         """
-        splitting, store, expected = self._plan(worker, job, source)
+        splitting, store, expected = self._plan(worker, task, source)
         store.folder.mkdir(parents=True, exist_ok=True)
         if self.claims is not None:
-            while share_pieces(store, expected, self.claims, lambda piece: self._compute(worker, job, piece)):
+            while share_pieces(store, expected, self.claims, lambda piece: self._compute(worker, task, piece)):
                 time.sleep(PAUSE)
         engines: list[KeptEngine] = []
 
@@ -67,48 +67,47 @@ class LongFilms:
             for engine in engines:
                 engine.abort()
 
-    def help(self, worker: "Worker", job: "Job") -> None:
+    def help(self, worker: "Worker", task: Task) -> None:
         """Compute what pieces are free of a film that another worker has."""
         assert self.claims is not None
-        with worker.open(job.source) as source:
-            _, store, expected = self._plan(worker, job, source)
+        with worker.open(Path(task.source)) as source:
+            _, store, expected = self._plan(worker, task, source)
         if not store.folder.is_dir():  # whoever has the film makes the folder, and removes it in the end
             return
         try:
-            share_pieces(store, expected, self.claims, lambda piece: self._compute(worker, job, piece))
+            share_pieces(store, expected, self.claims, lambda piece: self._compute(worker, task, piece))
         except OSError:
             if store.folder.is_dir():
                 raise
 
-    def forget(self, job: "Job") -> None:
+    def forget(self, task: Task) -> None:
         """The film's outputs stand: its pieces are no longer needed."""
-        store = self._stores.pop(job.source, None)
+        store = self._stores.pop(task.source, None)
         if store is not None:
             shutil.rmtree(store.folder, ignore_errors=True)
 
-    def _plan(self, worker: "Worker", job: "Job", source: "Source") -> tuple[Splitting, PieceStore, int | None]:
+    def _plan(self, worker: "Worker", task: Task, source: "Source") -> tuple[Splitting, PieceStore, int | None]:
         start, end, _ = worker.span
         procedure = worker.procedure
         rate = float(source.info.rate or 25)
         splitting = Splitting.plan(self.seconds, rate, procedure.clip_length, procedure.overlap)
         engine = worker.loaded().description  # device, dtype, threads: to the bit only on the same
-        folder = run_folder(
-            job.targets[0].path, self.settings, identify(job.source), engine, splitting, __version__, worker.span
-        )
-        store = self._stores.setdefault(job.source, PieceStore(folder, splitting.frames))
+        place, source_now = next(iter(task.outputs.values())), identify(Path(task.source))
+        folder = run_folder(place, self.settings, source_now, engine, splitting, __version__, worker.span)
+        store = self._stores.setdefault(task.source, PieceStore(folder, splitting.frames))
         frames = expected_frames(source.info, start, end)
         return splitting, store, None if frames is None else -(-frames // splitting.frames)
 
-    def _compute(self, worker: "Worker", job: "Job", piece: int) -> None:
-        with worker.open(job.source) as source:
-            splitting, store, _ = self._plan(worker, job, source)
+    def _compute(self, worker: "Worker", task: Task, piece: int) -> None:
+        with worker.open(Path(task.source)) as source:
+            splitting, store, _ = self._plan(worker, task, source)
             kept: list[KeptEngine] = []
 
             def through(engine: "EngineLike") -> KeptEngine:
                 kept.append(KeptEngine(engine, store, splitting, only=piece))
                 return kept[0]
 
-            worker.console.say(f"{job.source}: piece {piece + 1}")
+            worker.console.say(f"{task.source}: piece {piece + 1}")
             try:
                 ended = False
                 with (

@@ -1,31 +1,122 @@
 """What `view` and `compare` share: where maps come from, and the page of a film with one or two of them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
+from vsalient.cli.shared import complete
+from vsalient.cli.shared.choices import gather
+from vsalient.cli.shared.options import Command, check_engine_options, option, options
 from vsalient.errors import InputError, OptionError
 from vsalient.types import Frame, SaliencyArray
+from vsalient.vocabulary import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from vsalient.cli.shared.console import Console
     from vsalient.media import Source
 
-Maps = Iterator[tuple[Frame, SaliencyArray]]
+FramesWithMaps = Iterator[tuple[Frame, SaliencyArray]]
 
 
-def check_page(path: Path, sources: Sequence[Path], *, overwrite: bool) -> None:
-    """Refuse a place for the page that cannot work.
+def film_options(kind: str, ending: str, default: str) -> Callable[[Command], Command]:
+    """-o, --overwrite, --device and --quiet; with the command's `film` they are its `film`.
 
-    Raises:
-        OptionError: it does not end in .html.
-        OutputError: it exists already, is an input, or cannot be written.
+    Args:
+        kind: what is made: "page" or "film".
+        ending: what its name ends in.
+        default: what it is called, where the user does not say.
     """
-    from vsalient.outputs import check_output
+    added = options(
+        option("Output", "-o", "--output", type=click.Path(path_type=Path), metavar=ending,
+               help=f"Where the {kind} goes.  [default: {default}]"),
+        option("Output", "--overwrite", is_flag=True, help=f"Replace a {kind} that exists."),
+        option("Running", "--device", default="auto", show_default=True, metavar="auto|cpu|cuda|cuda:N|mps",
+               help="Where a network runs."),
+        option("Running", "-q", "--quiet", is_flag=True, help="Say nothing on stderr but errors."),
+    )  # fmt: skip
+    return lambda command: added(gather(look=Look)(command))
 
-    for source in sources:
-        check_output("report", path, source=source, overwrite=overwrite)
+
+def maps_options(command: Command) -> Command:
+    """--maps and --model: where one film's maps come from."""
+    return options(
+        option("Maps", "--maps", metavar="FOLDER|VIDEO", help="Use maps made earlier instead of running a model."),
+        option("Maps", "-m", "--model", default=DEFAULT_MODEL, show_default=True, metavar="NAME|FILE",
+               shell_complete=complete.models, help="The network."),
+    )(command)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Look:
+    """A film to be looked at, and what becomes of it; the attributes are named like the options."""
+
+    film: Path
+    output: Path | None
+    overwrite: bool
+    device: str
+    quiet: bool
+
+    def place(self, ending: str, kind: str, *maps: str) -> Path:
+        """Where the output goes, once all is known to be possible.
+
+        Args:
+            ending: of the default name, behind the film's.
+            kind: of output whose rules count.
+            maps: models, or maps made earlier.
+
+        Raises:
+            OptionError: the film is not there, maps are neither, or the place's name does not fit the kind.
+            OutputError: it exists already, is an input, or cannot be written.
+        """
+        from vsalient.cli.shared.naming import stem_of
+        from vsalient.outputs import check_output
+
+        check_engine_options(self.device, "auto", False)
+        if not self.film.exists():
+            raise OptionError(f"{self.film} does not exist: check the name")
+        for text in maps:
+            check_maps(text)
+        place = self.output or Path(f"{stem_of(self.film)}{ending}")
+        check_output(kind, place, source=self.film, overwrite=self.overwrite)
+        return place
+
+    def console(self) -> "Console":
+        """What speaks on stderr."""
+        from vsalient.cli.shared.console import Console
+
+        return Console(quiet=self.quiet)
+
+    def maps(self, text: str, stack: ExitStack, console: "Console") -> FramesWithMaps:
+        """Frames with maps: of a model by name or weights file, or of gray pictures or a gray video made earlier.
+
+        Args:
+            text: which.
+            stack: closes what is opened.
+            console: speaks on stderr.
+        """
+        from vsalient.figures import Report
+        from vsalient.media import open_source
+        from vsalient.run import made_earlier
+
+        source: Source = stack.enter_context(open_source(self.film))
+        path = Path(text)
+        if path.exists() and path.suffix != ".safetensors":
+            made = made_earlier(source, stack.enter_context(open_source(path)), Report())
+            stack.callback(made.close)
+            return made
+        from vsalient.checkpoints import find_entry
+        from vsalient.cli.shared.loading import load_with_progress
+        from vsalient.procedure import plan_procedure
+
+        model = load_with_progress(console, text, None, self.device, "auto", exact=False, flip=False, offline=False)
+        console.say(f"{model.name} on {model.description}")
+        maps = model.maps(source, plan_procedure(find_entry(text)), Report())
+        stack.callback(maps.close)
+        return maps
 
 
 def name_of(text: str) -> str:
@@ -50,39 +141,7 @@ def check_maps(text: str) -> None:
         raise OptionError(f"'{text}' is neither maps made earlier nor a model: {error}") from None
 
 
-def maps_of(text: str, film: Path, stack: ExitStack, console: "Console", *, device: str, dtype: str) -> Maps:
-    """Frames with maps: of a model by name or weights file, or of gray pictures or a gray video made earlier.
-
-    Args:
-        text: which.
-        film: the frames.
-        stack: closes what is opened.
-        console: speaks on stderr.
-        device: to run a model on.
-        dtype: to run a model in.
-    """
-    from vsalient.figures import Report
-    from vsalient.media import open_source
-    from vsalient.run import made_earlier
-
-    source: Source = stack.enter_context(open_source(film))
-    path = Path(text)
-    if path.exists() and path.suffix != ".safetensors":
-        made = made_earlier(source, stack.enter_context(open_source(path)), Report())
-        stack.callback(made.close)
-        return made
-    from vsalient.checkpoints import find_entry
-    from vsalient.cli.shared.loading import load_with_progress
-    from vsalient.procedure import plan_procedure
-
-    model = load_with_progress(console, text, None, device, dtype, exact=False, flip=False, offline=False)
-    console.say(f"{model.name} on {model.description}")
-    maps = model.maps(source, plan_procedure(find_entry(text)), Report())
-    stack.callback(maps.close)
-    return maps
-
-
-def with_scenes(maps: Maps) -> Maps:
+def with_scenes(maps: FramesWithMaps) -> FramesWithMaps:
     """The same, every frame with the number of its scene between hard cuts."""
     from vsalient.cuts import mark_scenes
 
@@ -97,9 +156,7 @@ def with_scenes(maps: Maps) -> Maps:
         yield frame, held.pop(frame.index)
 
 
-def record(
-    page: Path, film: Path, texts: Sequence[str], console: "Console", *, device: str, dtype: str, overwrite: bool
-) -> int:
+def record(page: Path, look: Look, texts: Sequence[str]) -> int:
     """Write the page of a film and maps of it; the number of frames.
 
     Raises:
@@ -109,14 +166,15 @@ def record(
     from vsalient.media import open_source
     from vsalient.review.recorder import Recorder
 
+    film, console = look.film, look.console()
     with ExitStack() as stack:
         with open_source(film) as source:
             info = source.info
         names = [name_of(text) for text in texts]
         if len(set(names)) < len(names):
             names = [f"{name} {letter}" for name, letter in zip(names, "AB", strict=False)]
-        feeds = [maps_of(text, film, stack, console, device=device, dtype=dtype) for text in texts]
-        recorder = Recorder(page, info, names, overwrite=overwrite)
+        feeds = [look.maps(text, stack, console) for text in texts]
+        recorder = Recorder(page, info, names, overwrite=look.overwrite)
         count = 0
         try:
             with console.frames(film.name, expected_frames(info, None, None)) as bar:

@@ -8,19 +8,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 from vsalient.cli.asked import asked_options, child_arguments
-from vsalient.cli.doing import batch_failure, work_here
 from vsalient.cli.many_options import META
 from vsalient.cli.shared.inputs import find_inputs
 from vsalient.cli.shared.naming import Job, keep_wanted
-from vsalient.cli.shared.outcome import Outcome, print_path
+from vsalient.cli.shared.outcome import print_path
 from vsalient.errors import OptionError, VsalientError
-from vsalient.scale.agenda import Agenda, Result, Task
+from vsalient.scale.agenda import Agenda, Outcome, Task
 from vsalient.scale.batch import Batch, Ledger, Work
 from vsalient.scale.claims import Claims
 from vsalient.scale.identity import fingerprint, plain
@@ -28,6 +28,7 @@ from vsalient.scale.manifest import ManifestWriter, check_settings, read_manifes
 from vsalient.version import __version__
 
 if TYPE_CHECKING:
+    from vsalient.cli.shared.console import Console
     from vsalient.cli.work import Worker
     from vsalient.scale.remote import Remote
     from vsalient.scale.watch import Watch
@@ -50,6 +51,7 @@ class Many:
         redo: inputs whose outputs stand and may be replaced.
         watching: looks for new inputs.
         plan: from inputs to jobs, for those that come later.
+        ended: what became of inputs so far.
     """
 
     manifest: str | None = None
@@ -68,6 +70,7 @@ class Many:
     redo: set[Path] = field(default_factory=set)
     watching: "Watch | None" = None
     plan: Plan | None = None
+    ended: list[Outcome] = field(default_factory=list)
     piece_seconds: float | None = None
     remote: "Remote | None" = None
     _manifest: Path | None = None
@@ -82,26 +85,29 @@ class Many:
             made = context.meta[f"{META}.made"] = cls(**context.meta.get(META, {}))
         return made
 
-    def inputs(self, inputs: Sequence[str], *, keep_going: bool, quiet: bool) -> tuple[list[Path], list[Outcome]]:
+    def inputs(self, inputs: Sequence[str], *, keep_going: bool, quiet: bool) -> list[Path]:
         """As `find_inputs`; nothing yet for a child that is told its inputs, and where folders are watched.
 
         Raises:
             OptionError: what is to be watched is no folder.
         """
         if self.worker:
-            return [], []
+            return []
         near = [text for text in inputs if not self._is_far(text)]
         if len(near) < len(inputs):
             assert self.remote is not None
             found = [path for text in inputs if text not in near for path in self.remote.expand(text)]
-            more, failed = find_inputs(near, keep_going=keep_going, quiet=quiet) if near else ([], [])
-            return [*found, *more], failed
+            if near:
+                more, self.ended = find_inputs(near, keep_going=keep_going, quiet=quiet)
+                found += more
+            return found
         if self.watch:
             from vsalient.scale.watch import Watch
 
             self.watching = Watch(inputs)
-            return [], []
-        return find_inputs(inputs, keep_going=keep_going, quiet=quiet)
+            return []
+        found, self.ended = find_inputs(inputs, keep_going=keep_going, quiet=quiet)
+        return found
 
     def output(self, text: str | None) -> str | None:
         """`-o`, or where outputs are made that go to an address.
@@ -241,31 +247,20 @@ class Many:
 
     # The loop.
 
-    def run(
-        self, worker: "Worker", jobs: Sequence[Job], outcomes: list[Outcome], *, keep_going: bool
-    ) -> Exception | None:
-        """Do all jobs; `outcomes` grows as they end.
-
-        Returns:
-            The failure that ended the batch, None when it came to its end.
-        """
+    @contextlib.contextmanager
+    def outcomes(self, worker: "Worker", jobs: Sequence[Job], *, keep_going: bool) -> Iterator[Iterator[Outcome]]:
+        """Do all jobs; what becomes of them comes as they end."""
         by_source = {str(job.source): job for job in jobs}
         tasks = [_task(job, redo=job.source in self.redo) for job in jobs if job.targets]
-        for job in jobs:
-            if not job.targets:
-                self._skipped(worker, outcomes, str(job.source), "its outputs exist")
-        feed = (lambda: self._arrived(by_source, outcomes)) if self.watching is not None else None
-        agenda = Agenda(tasks, feed)
-        done: dict[str, Outcome] = {}
-        errors: dict[str, Exception] = {}
-        batch = Batch(agenda, self.ledger, keep_going=keep_going or self.watch)
+        standing = [Outcome(str(job.source), "skipped", note="its outputs exist") for job in jobs if not job.targets]
+        feed = (lambda: self._arrived(by_source)) if self.watching is not None else None
+        batch = Batch(Agenda(tasks, feed), self.ledger, keep_going=keep_going or self.watch)
         self.split(worker)
         long = worker.long
         if long is not None and self.claim:
-            batch.helper = lambda task: long.help(worker, by_source[task.source])
-        printing = worker.print_paths
-        if self.remote is not None:  # what is printed is not there before it is uploaded
-            worker.print_paths, worker.named = False, self.remote.address
+            batch.helper = lambda task: long.help(worker, task)
+        if self.remote is not None:
+            worker.named = self.remote.address
         with contextlib.ExitStack() as stack:
             if self.runner == "ray":
                 from vsalient.ray import run_tasks
@@ -275,33 +270,38 @@ class Many:
 
                 arguments = child_arguments(click.get_current_context())
                 hand_over = partial(run_tasks, arguments=arguments, actors=self.jobs, address=self.address)
-                results = batch.run_elsewhere(tasks, partial(hand_over, timeout=self.timeout))
+                ended = batch.run_elsewhere(tasks, partial(hand_over, timeout=self.timeout))
             else:
-                crew = stack.enter_context(self._crew(worker, by_source, done, errors))
-                results = batch.run(crew if self.remote is None else [self.remote.around(work) for work in crew])
-            for result in stack.enter_context(contextlib.closing(results)):
-                if result.state == "skipped":
-                    self._skipped(worker, outcomes, result.source, result.note)
-                    continue
-                outcome = done.pop(result.source, None) or self._outcome(worker, by_source[result.source], result)
-                outcome.error = result.error
-                outcomes.append(outcome)
-                if self.remote is not None:
-                    self._address(outcome, printing)
-                    result.source, errors = outcome.source, {}
-                ended = result.state == "failed" and (result.final or not (keep_going or self.watch))
-                if ended:
-                    return batch_failure(result, errors.get(result.source), alone=len(jobs) == 1)
-        return None
+                crew = stack.enter_context(self._crew(worker))
+                ended = batch.run(crew if self.remote is None else [self.remote.around(work) for work in crew])
+            yield chain(standing, stack.enter_context(contextlib.closing(ended)))
 
-    def _address(self, outcome: Outcome, printing: bool) -> None:
-        """Call far inputs and outputs by their addresses."""
-        assert self.remote is not None
-        outcome.source = self.remote.address(outcome.source)
-        outcome.written = {kind: self.remote.address(path) for kind, path in outcome.written.items()}
-        if printing and outcome.error is None:
-            for place in outcome.written.values():
-                print_path(place)
+    def note(self, console: "Console", outcome: Outcome, *, print_paths: bool) -> None:
+        """Take note of what became of an input, and say what nobody has said yet."""
+        if self.remote is not None:  # what is printed is uploaded by now
+            outcome.source = self.remote.address(outcome.source)
+            outcome.written = {kind: self.remote.address(path) for kind, path in outcome.written.items()}
+        self.ended.append(outcome)
+        if outcome.state == "skipped":
+            console.say(f"{outcome.source}: skipped, {outcome.note}")
+        elif self._elsewhere:
+            for line in outcome.warnings:
+                console.say(line)
+            if outcome.state != "failed":
+                frames, seconds = outcome.summary.get("frames", 0), outcome.summary.get("seconds") or 0.0
+                console.say(f"{outcome.source}: {frames} frames in {seconds:.1f} s")
+        if outcome.state == "failed" and self.watch:  # the end of the batch may be far away
+            console.say(f"{outcome.source}: {outcome.error}")
+        if print_paths:
+            with contextlib.redirect_stdout(self._stdout):
+                for path in outcome.written.values():
+                    if str(path) != "-":
+                        print_path(path)
+
+    @property
+    def _elsewhere(self) -> bool:
+        """Whether other processes do the work, whose own consoles are silent."""
+        return self.runner == "ray" or self.jobs > 1 or self.timeout is not None
 
     def split(self, worker: "Worker") -> None:
         """Let the worker split long films, if that was asked for."""
@@ -311,11 +311,9 @@ class Many:
             worker.long = LongFilms(self.piece_seconds, self.ledger.settings, self.ledger.claims)
 
     @contextlib.contextmanager
-    def _crew(
-        self, worker: "Worker", by_source: dict[str, Job], done: dict[str, Outcome], errors: dict[str, Exception]
-    ) -> Iterator[Sequence[Work]]:
-        if self.jobs == 1 and self.timeout is None:
-            yield [lambda task, claim: work_here(worker, by_source[task.source], task, done, errors)]
+    def _crew(self, worker: "Worker") -> Iterator[Sequence[Work]]:
+        if not self._elsewhere:
+            yield [worker.work]
             return
         from vsalient.scale.worker import WorkerProcess, thread_settings
 
@@ -338,13 +336,13 @@ class Many:
             with ThreadPoolExecutor(len(children)) as pool:
                 list(pool.map(WorkerProcess.close, children))
 
-    def _arrived(self, by_source: dict[str, Job], outcomes: list[Outcome]) -> Iterable[Task]:
+    def _arrived(self, by_source: dict[str, Job]) -> Iterable[Task]:
         assert self.watching is not None and self.plan is not None
         for path in self.watching.new():
             try:
                 jobs = self.plan([path])
             except VsalientError as error:
-                outcomes.append(Outcome(str(path), error=str(error)))
+                self.ended.append(Outcome(str(path), "failed", str(error)))
                 log.error("%s: %s", path, error)
                 continue
             for job in jobs:
@@ -354,29 +352,6 @@ class Many:
                 if kept.targets:
                     by_source[str(job.source)] = kept
                     yield _task(kept, redo=redo)
-
-    @staticmethod
-    def _skipped(worker: "Worker", outcomes: list[Outcome], source: str, why: str) -> None:
-        outcomes.append(Outcome(source, skipped=True))
-        worker.console.say(f"{source}: skipped, {why}")
-
-    def _outcome(self, worker: "Worker", job: Job, result: Result) -> Outcome:
-        """Of work that was done elsewhere."""
-        outcome = Outcome(result.source, partial=result.state == "partial", summary=result.summary, error=result.error)
-        for line in result.warnings:
-            worker.console.say(line)
-        if result.state == "failed":
-            if self.watch:  # its end may be far away
-                worker.console.say(f"{result.source}: {result.error}")
-            return outcome
-        outcome.written = {target.kind: target.path for target in job.targets}
-        frames, seconds = result.summary.get("frames", 0), result.summary.get("seconds") or 0.0
-        worker.console.say(f"{result.source}: {frames} frames in {seconds:.1f} s")
-        if worker.print_paths:
-            with contextlib.redirect_stdout(self._stdout):
-                for target in job.targets:
-                    print_path(target.path)
-        return outcome
 
 
 def _task(job: Job, *, redo: bool = False) -> Task:

@@ -2,22 +2,9 @@
 
 import click
 
-from vsalient.cli.editing import Editing, editing_options
-from vsalient.cli.many_options import many_options
 from vsalient.cli.shared.batch import start
-from vsalient.cli.shared.choices import BatchChoice, ModelChoice, OutputChoice, Span, gather
-from vsalient.cli.shared.options import (
-    GroupedCommand,
-    batch_options,
-    clip_options,
-    look_options,
-    model_options,
-    option,
-    options,
-    range_options,
-)
-from vsalient.cli.work import Worker
-from vsalient.procedure import Clips
+from vsalient.cli.shared.choices import Choices, run_options
+from vsalient.cli.shared.options import GroupedCommand, option
 
 EPILOG = """\b
 Examples:
@@ -34,13 +21,6 @@ Examples:
 """
 
 
-_mask_options = options(
-    option("Output", "--threshold", metavar="HOW",
-           help="How masks are made: adaptive (mean + standard deviation of each map), otsu, or a fixed "
-                "probability such as 0.5.  [default: adaptive; the paper's with --protocol paper]"),
-)  # fmt: skip
-
-
 @click.command(
     cls=GroupedCommand,
     epilog=EPILOG,
@@ -48,59 +28,36 @@ _mask_options = options(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.argument("inputs", nargs=-1, required=True, metavar="INPUT...")
-@look_options("video")
-@_mask_options
-@editing_options
-@batch_options
-@many_options
-@model_options
-@clip_options
-@range_options
-@gather(outputs=OutputChoice, batch=BatchChoice, model=ModelChoice, clips=Clips, span=Span)
-def command(
-    inputs: tuple[str, ...],
-    threshold: str | None,
-    editing: Editing,
-    outputs: OutputChoice,
-    batch: BatchChoice,
-    model: ModelChoice,
-    clips: Clips,
-    span: Span,
-) -> int:
+@run_options("video")
+@option(
+    "Output",
+    "--threshold",
+    metavar="HOW",
+    help="How masks are made: adaptive (mean + standard deviation of each map), otsu, or a fixed probability such "
+    "as 0.5.  [default: adaptive; the paper's with --protocol paper]",
+)
+def command(inputs: tuple[str, ...], threshold: str | None, choices: Choices) -> int:
     """Write saliency videos, maps and masks: white where the object is that stands out, black elsewhere.
 
     INPUT is a video, a folder of frames, a folder of videos, a glob, an address, or - for a film or a list of paths
     on stdin.
     """
-    batch.check()
-    model = model.checked(clips.protocol)
-    span.check()
-    wanted, endings = outputs.wanted, outputs.endings()
-    entry = model.entry()
-    procedure = clips.plan(entry)
+    from vsalient.segment.segmenter import Unsegmented
     from vsalient.segment.thresholds import parse_frame_threshold
 
+    choices = choices.checked()
+    entry = choices.model.entry()
+    procedure = choices.clips.plan(entry)
     chosen = procedure.threshold if threshold is None else threshold
-    binarise = parse_frame_threshold(chosen).binarise
-    looks = outputs.looks(palette=clips.protocol == "paper", **editing.looks(wanted, endings))
+    segmenting = Unsegmented(parse_frame_threshold(chosen).binarise)
+    looks, endings = choices.looks(palette=False)
     return start(
         inputs,
-        outputs,
-        editing,
-        batch,
+        choices,
         name=entry.name,
         endings=endings,
-        worker=lambda console, sources: Worker(
-            console=console,
-            procedure=procedure,
-            load=lambda: model.load(console),
-            looks=looks,
-            overwrite=batch.overwrite,
-            span=span.seconds,
-            reading=span.reading(),
-            print_paths=not batch.as_json,
-            binarise=binarise,
-        ),
         procedure=procedure,
+        segmenting=segmenting,
+        looks=looks,
         settings={"threshold": chosen},
     )

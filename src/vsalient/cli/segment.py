@@ -8,24 +8,11 @@ from typing import TYPE_CHECKING, Literal
 import click
 from click.core import ParameterSource
 
-from vsalient.cli.editing import Editing, editing_options
-from vsalient.cli.many_options import many_options
 from vsalient.cli.shared.batch import start
-from vsalient.cli.shared.choices import BatchChoice, ModelChoice, OutputChoice, Span, gather
-from vsalient.cli.shared.options import (
-    GroupedCommand,
-    batch_options,
-    clip_options,
-    look_options,
-    model_options,
-    option,
-    options,
-    range_options,
-)
-from vsalient.cli.work import Worker
+from vsalient.cli.shared.choices import Choices, Span, gather, run_options
+from vsalient.cli.shared.options import GroupedCommand, option, options
 from vsalient.errors import InputError, OptionError
 from vsalient.outputs.kinds import KINDS
-from vsalient.procedure import Clips
 
 if TYPE_CHECKING:
     from vsalient.segment.masks import Masks
@@ -114,76 +101,46 @@ class MaskChoice:
 )
 @click.argument("inputs", nargs=-1, metavar="[INPUT...]")
 @_mask_options
-@look_options("masks")
-@editing_options
-@batch_options
-@many_options
+@run_options("masks")
 @_maps_option
-@range_options
-@model_options
-@clip_options
-@gather(masks=MaskChoice, outputs=OutputChoice, batch=BatchChoice, model=ModelChoice, clips=Clips, span=Span)
+@gather(masks=MaskChoice)
 @click.pass_context
 def command(
-    ctx: click.Context,
-    inputs: tuple[str, ...],
-    maps: tuple[str, ...],
-    editing: Editing,
-    masks: MaskChoice,
-    outputs: OutputChoice,
-    batch: BatchChoice,
-    model: ModelChoice,
-    clips: Clips,
-    span: Span,
+    ctx: click.Context, inputs: tuple[str, ...], maps: tuple[str, ...], masks: MaskChoice, choices: Choices
 ) -> int:
     """Turn videos, or saliency maps made earlier, into object masks.
 
     INPUT is a video, a folder of frames, a folder of videos, a glob, an address, or - for a film or a list of paths
     on stdin.
     """
-    batch.check()
-    model = model.checked(clips.protocol)
-    span.check()
-    wanted, endings, asked = outputs.wanted, outputs.endings(), masks.masks()
+    choices = choices.checked()
+    wanted, asked = choices.outputs.wanted, masks.masks()
     refinements = asked.refinements
     if not inputs and not maps:
         raise click.UsageError("Give INPUT..., or --maps with maps made earlier.")
     if maps:
-        _check_maps(ctx, inputs, maps, [kind for kind in wanted if KINDS[kind].colour], refinements, span)
-    entry = model.entry()
-    procedure = clips.plan(entry)
+        _check_maps(ctx, inputs, maps, [kind for kind in wanted if KINDS[kind].colour], refinements, choices.span)
+    entry = choices.model.entry()
+    procedure = choices.clips.plan(entry)
     if asked.refine:  # what the user says of refinement replaces what belongs to the model
         procedure = replace(procedure, postprocess=None)
-    segmenting = asked.plan(procedure.threshold, (clips.length or 4) if maps else procedure.clip_length)
-    looks = outputs.looks(palette=asked.instances or clips.protocol == "paper", **editing.looks(wanted, endings))
+    segmenting = asked.plan(procedure.threshold, (choices.clips.length or 4) if maps else procedure.clip_length)
+    looks, endings = choices.looks(palette=asked.instances)
     if asked.instances and looks.mask_style == "gray" and "masks" in wanted:
         raise OptionError("gray masks cannot hold object numbers: leave out --mask-style gray or --instances")
 
-    def made(sources: list[Path]) -> dict[Path, Path] | None:
-        if not maps:
-            return None
+    def made(sources: list[Path]) -> dict[Path, Path]:
         return _pair_maps(sources, Path(maps[0]).expanduser()) if inputs else {source: source for source in sources}
 
     return start(
         inputs or maps,
-        outputs,
-        editing,
-        batch,
+        choices,
         name="maps" if maps else entry.name,
         endings=endings,
-        worker=lambda console, sources: Worker(
-            console=console,
-            procedure=procedure,
-            load=lambda: model.load(console),
-            looks=looks,
-            overwrite=batch.overwrite,
-            span=span.seconds,
-            reading=span.reading(),
-            print_paths=not batch.as_json,
-            segmenting=segmenting,
-            maps=made(sources),
-        ),
         procedure=procedure,
+        segmenting=segmenting,
+        looks=looks,
+        maps=made if maps else None,
         settings={
             "threshold": segmenting.threshold.spec,
             "refine": refinements,

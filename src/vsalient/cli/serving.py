@@ -8,11 +8,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from vsalient.cli.doing import failed, work_here
+from vsalient.cli.doing import telling
 from vsalient.cli.shared.console import Console
-from vsalient.cli.shared.naming import Job, Target
 from vsalient.errors import InputError, VsalientError
-from vsalient.scale.agenda import Result, Task
+from vsalient.scale.agenda import Outcome, Task
 from vsalient.scale.claims import FOLDER, Claim, ClaimLost
 from vsalient.scale.stores import FolderStore
 from vsalient.scale.worker import die_with_parent, result_line
@@ -60,7 +59,6 @@ def serve_requests(worker: "Worker") -> int:
     """Do what stdin asks for until it ends."""
     die_with_parent()
     worker.console = reporter = _Reporter(quiet=True)
-    worker.print_paths = False
     broken: VsalientError | None = None
     try:
         worker.prepare()
@@ -70,31 +68,29 @@ def serve_requests(worker: "Worker") -> int:
     print(json.dumps({"ready": True}), flush=True)  # noqa: T201
     for line in sys.stdin:
         request = json.loads(line)
-        source = request["input"]
-        result = failed(source, broken, []) if broken is not None else _answer(worker, reporter, request)
-        print(result_line(result), flush=True)  # noqa: T201
+        print(result_line(_answer(worker, reporter, request, broken)), flush=True)  # noqa: T201
     return 0
 
 
-def _answer(worker: "Worker", reporter: _Reporter, request: dict[str, Any]) -> Result:
+def _answer(worker: "Worker", reporter: _Reporter, request: dict[str, Any], broken: VsalientError | None) -> Outcome:
     source = Path(request["input"])
-    outputs = {kind: Path(path) for kind, path in request["outputs"].items()}
-    job = Job(source, tuple(Target(kind, path) for kind, path in outputs.items()))
-    task = Task(str(source), outputs, bool(request["redo"]))
+    task = Task(str(source), {kind: Path(path) for kind, path in request["outputs"].items()}, bool(request["redo"]))
     limits = request.get("limits") or {}
     reporter.most = limits.get("frames", float("inf"))
     if "extra" in request:
         worker.maps = {source: Path(request["extra"])}
-    claim = _claim(request.get("claim"), outputs)
+    claim = _claim(request.get("claim"), task.outputs)
     try:
-        if limits:
-            _check(source, limits)
-        with claim.guarding() if claim is not None else nullcontext():
-            return work_here(worker, job, task, {}, {})
+        with telling(task.source) as outcome:
+            if broken is not None:
+                raise broken
+            if limits:
+                _check(source, limits)
+            with claim.guarding() if claim is not None else nullcontext():
+                outcome = worker.work(task)
+        return outcome
     except ClaimLost as lost:
-        return Result(task.source, "lost", str(lost))
-    except Exception as error:
-        return failed(task.source, error, [])
+        return Outcome(task.source, "lost", str(lost))
 
 
 def _claim(record: dict[str, Any] | None, outputs: dict[str, Path]) -> Claim | None:

@@ -1,56 +1,56 @@
 """The work of `predict` and `segment` on one input: from a model's maps, or maps made earlier, to finished outputs."""
 
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from vsalient.cli.doing import telling
 from vsalient.cli.shared.choices import Reading
 from vsalient.cli.shared.inputs import expected_frames
-from vsalient.cli.shared.naming import Job, stem_of
-from vsalient.cli.shared.outcome import Outcome, print_path
+from vsalient.cli.shared.naming import stem_of
 from vsalient.figures import Report
 from vsalient.outputs.looks import Looks
 from vsalient.procedure import Procedure
-from vsalient.types import Binarise, VideoInfo, halve
+from vsalient.scale.agenda import Outcome, Task
+from vsalient.scale.claims import Claim
+from vsalient.types import VideoInfo
 
 if TYPE_CHECKING:
     from vsalient.cli.shared.console import Console
     from vsalient.media import Source
     from vsalient.model import Model
+    from vsalient.outputs.output import Output
     from vsalient.run import Maps
-    from vsalient.segment.segmenter import Segmenting
+    from vsalient.segment.segmenter import Segmenting, Unsegmented
 
 
 class Pieces(Protocol):
     """What makes the maps of a long film piece by piece: `vsalient.cli.long.LongFilms`."""
 
-    def maps(self, worker: "Worker", job: Job, source: "Source", report: Report) -> "Maps":
+    def maps(self, worker: "Worker", task: Task, source: "Source", report: Report) -> "Maps":
         """All maps of a film, as one run would make them."""
 
-    def help(self, worker: "Worker", job: Job) -> None:
+    def help(self, worker: "Worker", task: Task) -> None:
         """Compute what pieces are free of a film that another worker has."""
 
-    def forget(self, job: Job) -> None:
+    def forget(self, task: Task) -> None:
         """The film's outputs stand: its pieces are no longer needed."""
 
 
 @dataclass(kw_only=True)
 class Worker:
-    """Does one job after another with one model, which the first job that needs it loads.
+    """Does one task after another with one model, which the first that needs it loads.
 
     Attributes:
         console: speaks on stderr.
         procedure: how the model is run.
         load: loads the model.
         looks: of the outputs.
-        overwrite: replace what exists.
         span: start, end in seconds, and frames a second of frame folders.
         reading: which frames are taken, and how.
-        print_paths: print what was written on stdout.
-        segmenting: from maps to masks; None leaves the maps as they are.
-        binarise: makes masks where there is no segmenting.
+        segmenting: from maps to masks.
         maps: input -> its maps made earlier; None when the model makes them.
         model: loaded so far.
         long: splits long films; None leaves them whole.
@@ -61,73 +61,61 @@ class Worker:
     procedure: Procedure
     load: "Callable[[], Model]"
     looks: Looks
-    overwrite: bool
     span: tuple[float | None, float | None, float | None]
-    print_paths: bool
+    segmenting: "Segmenting | Unsegmented"
     reading: Reading = field(default_factory=Reading)
-    segmenting: "Segmenting | None" = None
-    binarise: Binarise = halve
     maps: dict[Path, Path] | None = None
     model: "Model | None" = None
     long: "Pieces | None" = None
     named: Callable[[Path], str] = str
 
-    def work(self, job: Job) -> Outcome:
-        """Write all of a job's outputs."""
-        outcome = Outcome(str(job.source), {target.kind: target.path for target in job.targets})
-        if not job.targets:
-            outcome.skipped = True
-            self.console.say(f"{self.named(job.source)}: skipped, its outputs exist")
-            return outcome
-        with ExitStack() as stack:
+    def work(self, task: Task, claim: Claim | None = None) -> Outcome:
+        """Write all of a task's outputs; whoever has the claim guards it."""
+        from vsalient.run import write_all
+
+        path, name, report = Path(task.source), self.named(Path(task.source)), Report()
+        with telling(task.source) as outcome, ExitStack() as stack:
             # The source is opened first: whether it can be read is known long before PyTorch is loaded.
-            source = stack.enter_context(self.open(job.source, deep=self.looks.deep))
-            self.console.detail(f"{self.named(job.source)}: {_describe(source.info)}")
-            made = None if self.maps is None else stack.enter_context(self.open(self.maps[job.source]))
-            report = self._write(job, source, made)
+            source = stack.enter_context(self.open(path, deep=self.looks.deep))
+            self.console.detail(f"{name}: {_describe(source.info)}")
+            maps = self._maps(task, source, report, stack)
+            segmenter = self.segmenting.begin(stem_of(path), lambda: self.open(path))
+            frames = expected_frames(source.info, *self.span[:2])
+            with self._opened(task, source.info) as outputs, self.console.frames(task.source, frames) as bar:
+                write_all(
+                    maps, outputs, report, segmenter=segmenter, on_result=lambda _, so_far: bar.advance(so_far.frames)
+                )
+            if self.long is not None:
+                self.long.forget(task)
             if source.cut_short:
-                outcome.partial = True
+                outcome.state = "partial"
                 outcome.error = "the file was cut short: the outputs hold the frames that are there"
-        self.console.summary(self.named(job.source), report)
-        outcome.summary = report.figures()
-        if self.print_paths:
-            for target in job.targets:
-                if str(target.path) != "-":
-                    print_path(target.path)
+            self.console.summary(name, report)
+            outcome.summary = report.figures()
+            outcome.engine = None if self.model is None else self.model.description
         return outcome
 
-    def _write(self, job: Job, source: "Source", made: "Source | None") -> Report:
-        from vsalient.outputs import opened
-        from vsalient.run import made_earlier, results, write_all
+    def _maps(self, task: Task, source: "Source", report: Report, stack: ExitStack) -> "Maps":
+        """The model's maps, or those made earlier, which stay open as long as the stack."""
+        path = Path(task.source)
+        if self.maps is None:
+            model = self.loaded()
+            return (
+                self.long.maps(self, task, source, report) if self.long else model.maps(source, self.procedure, report)
+            )
+        from vsalient.run import made_earlier
 
-        report = Report()
-        model = self.loaded() if made is None else None
-        start, end, _ = self.span
-        segmenter = None
-        if self.segmenting is not None:
-            segmenter = self.segmenting.begin(stem_of(job.source), lambda: self.open(job.source))
+        made = stack.enter_context(self.open(self.maps[path]))
+        return made_earlier(source, made, report, cuts=self.procedure.cuts and made.info.path != path)
+
+    def _opened(self, task: Task, info: VideoInfo) -> "AbstractContextManager[list[Output]]":
         from vsalient.media.addresses import address_of
+        from vsalient.outputs import opened
 
-        targets = [(target.kind, target.path) for target in job.targets]
-        sound = job.source if job.source.is_file() or address_of(job.source) is not None else None
-        with (
-            opened(
-                targets, source.info, source=sound, span=(start, end), overwrite=self.overwrite, looks=self.looks
-            ) as outputs,
-            self.console.frames(str(job.source), expected_frames(source.info, start, end)) as bar,
-        ):
-            if model is not None and self.long is not None:
-                maps = self.long.maps(self, job, source, report)
-            elif model is not None:
-                maps = model.maps(source, self.procedure, report)
-            else:
-                assert made is not None
-                maps = made_earlier(source, made, report, cuts=self.procedure.cuts and made.info.path != job.source)
-            found = results(maps, segmenter=segmenter, binarise=self.binarise, report=report)
-            write_all(found, outputs, report, on_result=lambda result, report: bar.advance(report.frames))
-        if self.long is not None:
-            self.long.forget(job)
-        return report
+        path = Path(task.source)
+        sound = path if path.is_file() or address_of(path) is not None else None
+        targets, span = list(task.outputs.items()), self.span[:2]
+        return opened(targets, info, source=sound, span=span, overwrite=task.redo, looks=self.looks)
 
     def open(self, path: Path, *, deep: bool = False) -> "Source":
         """Open an input, in the span that was asked for; `deep` for its pictures in all their bits."""

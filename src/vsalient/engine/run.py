@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -14,8 +13,6 @@ from vsalient.engine.runner import Features, Maps, Runner
 from vsalient.errors import DeviceError, OptionError
 from vsalient.models.network import Network, describe
 from vsalient.vocabulary import DtypeName
-
-Result = TypeVar("Result")
 
 
 class Engine:
@@ -116,10 +113,31 @@ class Engine:
             raise OptionError(f"{self.runner.name} needs the prior {', '.join(missing)} with each clip")
         height, width = frames[0].shape[1:]
         work = f"a clip of {len(frames)} frames at {width}×{height}"
-        begun = self._guarded(work, lambda: [self._one_side(side, frames, indices, given) for side in self._sides])
+        try:
+            begun: list[Maps] = []
+            for side in self._sides:
+                clip = side.seen(frames, indices, {name: given[name] for name in self.priors})
+                if self.runner.per_frame:
+                    if new := side.new(clip):
+                        side.keep(new, self.runner.encode(*clip.only(new)))
+                    begun.append(self.runner.decode(side.features_of(clip)))
+                elif (kept := side.same(clip)) is not None:
+                    begun.append(kept)
+                else:
+                    begun.append(side.remember(clip, self.runner.whole(*clip.whole())))
+        except (RuntimeError, MemoryError) as error:
+            problem = self._explained(error, work)
+        else:
+            return lambda: self._fetch(begun, work, None if outputs is None else list(outputs), len(indices))
+        raise self._given_back(problem)
 
-        def finish() -> NDArray[np.float32]:
-            sides = self._guarded(work, lambda: [wait() for wait in begun])
+    def _fetch(self, begun: Sequence[Maps], work: str, outputs: list[int] | None, slots: int) -> NDArray[np.float32]:
+        """Wait for the maps of a clip's sides, and take their mean."""
+        try:
+            sides = [side.upright(maps) for side, maps in zip(self._sides, begun, strict=True)]
+        except (RuntimeError, MemoryError) as error:
+            problem = self._explained(error, work)
+        else:
             maps = sides[0] if len(sides) == 1 else (sides[0] + sides[1]) / np.float32(2)
             if not np.isfinite(maps).all():
                 broken = "the weights are broken, fetch them again"
@@ -127,70 +145,22 @@ class Engine:
                     f"the network gave values that are not numbers in {self.runner.dtype}; "
                     + (broken if self.runner.dtype == "float32" else "try dtype float32")
                 )
-            return maps if outputs is None or len(maps) != len(indices) else maps[list(outputs)]
+            return maps if outputs is None or len(maps) != slots else maps[outputs]
+        raise self._given_back(problem)
 
-        return finish
+    def _explained(self, error: Exception, work: str) -> DeviceError:
+        """One line for an error that speaks of the device; any other goes on as it is."""
+        problem = self.runner.explain(error, work)
+        if problem is None:
+            raise error
+        problem.__cause__ = error.with_traceback(None)  # its frames would keep the device's memory
+        return problem
 
-    def _guarded(self, work: str, do: Callable[[], Result]) -> Result:
-        """Do it; an error that speaks of the device becomes one line, once what it holds there is given back."""
-        try:
-            return do()
-        except (RuntimeError, MemoryError) as error:
-            problem = self.runner.explain(error, work)
-            if problem is None:
-                raise
-            problem.__cause__ = error.with_traceback(None)  # its frames would keep the device's memory
+    def _given_back(self, problem: DeviceError) -> DeviceError:
+        """The same, once what is held on the device is given back: after the error's frames are gone, not before."""
         self.reset()
         self.runner.release()
-        raise problem
-
-    def _one_side(
-        self, side: "_Side", frames: Sequence[Tensor], indices: Sequence[int], priors: Mapping[str, Sequence[Tensor]]
-    ) -> Callable[[], NDArray[np.float32]]:
-        if side.mirrored:
-            frames = [frame.flip(-1) for frame in frames]
-            priors = {name: [prior.flip(-1) for prior in maps] for name, maps in priors.items()}
-        run = self._by_frames if self.runner.per_frame else self._whole_clip
-        maps = run(side, frames, indices, priors)
-
-        def wait() -> NDArray[np.float32]:
-            got = maps() if callable(maps) else maps
-            return np.ascontiguousarray(got[..., ::-1]) if side.mirrored else got
-
-        return wait
-
-    def _whole_clip(
-        self, side: "_Side", frames: Sequence[Tensor], indices: Sequence[int], priors: Mapping[str, Sequence[Tensor]]
-    ) -> Maps:
-        pixels = torch.stack(tuple(frames), dim=1)[None]  # (1, 3, T, h, w) uint8
-        # A still stretch of video: comparing costs a thousandth of running.
-        if side.last is not None and not priors and torch.equal(side.last[0], pixels):
-            return side.last[1]
-        maps = self.runner.whole(pixels, {name: torch.stack(tuple(priors[name]), dim=1)[None] for name in self.priors})
-        if priors:
-            return maps
-        kept = _Kept(maps)
-        side.last = (pixels, kept)
-        return kept
-
-    def _by_frames(
-        self, side: "_Side", frames: Sequence[Tensor], indices: Sequence[int], priors: Mapping[str, Sequence[Tensor]]
-    ) -> Maps:
-        if side.frame_shape != frames[0].shape:
-            side.features.clear()
-            side.frame_shape = frames[0].shape
-        first = min(indices)
-        features = side.features = {index: kept for index, kept in side.features.items() if index >= first}
-        new = {index: slot for slot, index in enumerate(indices) if index not in features}
-        if new:
-            maps = {name: torch.stack([priors[name][slot] for slot in new.values()]) for name in self.priors}
-            made = self.runner.encode(torch.stack([frames[slot] for slot in new.values()]), maps)
-            features.update(zip(new, made, strict=True))
-        probabilities = self.runner.decode([features[index] for index in indices])
-        # A clip that jumps ahead leaves frames behind that no later one asks for.
-        for index in list(features)[: -4 * len(indices)]:
-            del features[index]
-        return probabilities
+        return problem
 
 
 class _Kept:
@@ -204,6 +174,25 @@ class _Kept:
         return ready.copy()
 
 
+@dataclass(frozen=True, slots=True)
+class _Clip:
+    """T frames (3, h, w) uint8 as one side sees them, with their indices and T maps (1, h, w) of each prior."""
+
+    frames: Sequence[Tensor]
+    indices: Sequence[int]
+    priors: Mapping[str, Sequence[Tensor]]
+
+    def only(self, slots: Mapping[int, int]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Some of its frames as a batch (N, 3, h, w), priors (N, 1, h, w)."""
+        stacked = {name: torch.stack([maps[slot] for slot in slots.values()]) for name, maps in self.priors.items()}
+        return torch.stack([self.frames[slot] for slot in slots.values()]), stacked
+
+    def whole(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """All as one batch (1, 3, T, h, w), priors (1, 1, T, h, w)."""
+        stacked = {name: torch.stack(tuple(maps), dim=1)[None] for name, maps in self.priors.items()}
+        return torch.stack(tuple(self.frames), dim=1)[None], stacked
+
+
 @dataclass
 class _Side:
     """What is remembered of a video as it is, or of its mirror image."""
@@ -211,4 +200,53 @@ class _Side:
     mirrored: bool
     features: dict[int, Features] = field(default_factory=dict)
     frame_shape: torch.Size | None = None
-    last: tuple[Tensor, _Kept] | None = None
+    last: tuple[Sequence[Tensor], _Kept] | None = None
+
+    def seen(self, frames: Sequence[Tensor], indices: Sequence[int], priors: Mapping[str, Sequence[Tensor]]) -> _Clip:
+        """A clip as this side sees it."""
+        if not self.mirrored:
+            return _Clip(frames, indices, priors)
+        flipped = {name: [prior.flip(-1) for prior in maps] for name, maps in priors.items()}
+        return _Clip([frame.flip(-1) for frame in frames], indices, flipped)
+
+    def upright(self, maps: Maps) -> NDArray[np.float32]:
+        """Its maps as the video is turned."""
+        got = maps() if callable(maps) else maps
+        return np.ascontiguousarray(got[..., ::-1]) if self.mirrored else got
+
+    def new(self, clip: _Clip) -> dict[int, int]:
+        """Index -> slot of the frames without features; those of frames before the clip are forgotten."""
+        shape, first = clip.frames[0].shape, min(clip.indices)
+        same = self.frame_shape == shape
+        self.frame_shape = shape
+        self.features = {index: kept for index, kept in self.features.items() if same and index >= first}
+        return {index: slot for slot, index in enumerate(clip.indices) if index not in self.features}
+
+    def keep(self, new: Mapping[int, int], made: Sequence[Features]) -> None:
+        """Remember the features of new frames."""
+        self.features.update(zip(new, made, strict=True))
+
+    def features_of(self, clip: _Clip) -> list[Features]:
+        """A clip's features in order."""
+        found = [self.features[index] for index in clip.indices]
+        # A clip that jumps ahead leaves frames behind that no later one asks for.
+        for index in list(self.features)[: -4 * len(clip.indices)]:
+            del self.features[index]
+        return found
+
+    def same(self, clip: _Clip) -> "_Kept | None":
+        """The last clip's maps, where this one has the same pixels: a still stretch of video.
+
+        Comparing costs a thousandth of running. With priors it would have to be all of them: such a clip always runs.
+        """
+        if self.last is None or clip.priors or len(clip.frames) != len(self.last[0]):
+            return None
+        return self.last[1] if all(map(torch.equal, clip.frames, self.last[0])) else None
+
+    def remember(self, clip: _Clip, maps: Maps) -> Maps:
+        """Keep a clip's maps for the next one."""
+        if clip.priors:
+            return maps
+        kept = _Kept(maps)
+        self.last = (clip.frames, kept)
+        return kept

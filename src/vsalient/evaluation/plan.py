@@ -99,7 +99,7 @@ def plan_truth(root: Path, preset: Preset, split: str | None, protocol: Protocol
         if not frames[name]:
             raise DataError(
                 f"sequence {name or root} has {len(every)} frames, and protocol {chosen} drops the first and the "
-                "last; use --protocol all-frames"
+                "last; use --count all-frames"
             )
     return GroundTruth(root, preset, tree, names is not None, frames, chosen, videos)
 

@@ -1,9 +1,8 @@
 """Run a model on a data set's frames and keep its maps, to be scored like anybody's."""
 
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -16,18 +15,9 @@ from vsalient.evaluation.plan import plan_truth
 
 if TYPE_CHECKING:
     from vsalient.model import Model
-    from vsalient.types import MaskArray, Result, SaliencyArray
-
-
-@dataclass(frozen=True, slots=True)
-class ClipSettings:
-    """How a network is run, where it shall not be its own way: see `vsalient.api.Model.predict`."""
-
-    length: int | None = None
-    overlap: int | None = None
-    tail: Any = None
-    resolution: str | None = None
-    cuts: Any = "auto"
+    from vsalient.procedure import Clips
+    from vsalient.segment.masks import Masks
+    from vsalient.types import MaskArray, SaliencyArray
 
 
 def predict_sequences(
@@ -39,9 +29,8 @@ def predict_sequences(
     dataset: str = "custom",
     split: str | None = None,
     loading: Mapping[str, Any] | None = None,
-    protocol: Literal["default", "paper"] = "default",
-    clips: "ClipSettings | None" = None,
-    masks: Mapping[str, Any] | None = None,
+    clips: "Clips | None" = None,
+    masks: "Masks | None" = None,
     resume: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -56,9 +45,8 @@ def predict_sequences(
         dataset: the preset, see `evaluate`.
         split: the sequences that count, see `evaluate`.
         loading: further arguments of `vsalient.load_model`: weights, device, dtype, exact, flip, offline.
-        protocol: "paper" for the procedure of the model's authors, in plain float32.
-        clips: the clips' length, overlap, tail, resolution and cuts; None for the model's own.
-        masks: write masks of 0 and 255 instead, made as these arguments of `vsalient.model.Model.segment` say.
+        clips: how the network is run; None for its own way. The procedure of its authors is in plain float32.
+        masks: write masks of 0 and 255 instead, made so.
         resume: leave sequences alone that an earlier call with all the same settings wrote to their end.
         progress: called with a sequence's name, how many are done, and of how many.
         say: takes the line on device and dtype.
@@ -78,12 +66,12 @@ def predict_sequences(
 
     # PyTorch comes with it.
     from vsalient.api import load_model
+    from vsalient.procedure import Clips
 
-    given = dict(loading or {})
-    if protocol == "paper" and given.get("dtype", "auto") == "auto":
+    given, settings = dict(loading or {}), clips or Clips()
+    if settings.protocol == "paper" and given.get("dtype", "auto") == "auto":
         given["exact"] = True
     network = load_model(model, **given) if isinstance(model, str | Path) else model
-    settings = clips or ClipSettings()
     if say is not None:
         say(f"{network.name}: {network.description}")
     root = folder / network.name
@@ -96,7 +84,7 @@ def predict_sequences(
                     progress(name, number, len(partners))
                 continue
             target = folder / "begun" / name
-        for prediction in _results(network, partner.path, protocol, settings, masks):
+        for prediction in network.run(partner.path, settings, masks):
             # The reader's own name: its order of a folder is the one that counts.
             stem = prediction.frame.name or f"{prediction.index:05d}"
             _write_map(target / f"{stem}.png", prediction.mask if masks else prediction.saliency)
@@ -106,36 +94,6 @@ def predict_sequences(
         if progress is not None:
             progress(name, number, len(partners))
     return root
-
-
-def _results(
-    network: "Model",
-    source: Path,
-    protocol: Literal["default", "paper"],
-    settings: ClipSettings,
-    masks: Mapping[str, Any] | None,
-) -> "Iterator[Result]":
-    if masks:
-        from vsalient.procedure import Clips
-
-        clips = Clips(
-            length=settings.length,
-            overlap=settings.overlap,
-            tail=settings.tail,
-            resolution=settings.resolution,
-            protocol=protocol,
-            cuts=settings.cuts,
-        )
-        return network.segment(source, clips=clips, **masks)
-    return network.predict(
-        source,
-        protocol=protocol,
-        clip_length=settings.length,
-        overlap=settings.overlap,
-        tail=settings.tail,
-        resolution=settings.resolution,
-        cuts=settings.cuts,
-    )
 
 
 def _write_map(path: Path, saliency: "SaliencyArray | MaskArray") -> None:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from vsalient.datasets.presets import Protocol
 from vsalient.metrics.catalogue import CATALOGUE
@@ -103,7 +104,7 @@ class Experiment:
     variant: bool = False
     overlap: int | None = None
     resolution: str | None = None
-    masks: Mapping[str, str] = field(default_factory=dict)
+    masks: Mapping[str, Any] = field(default_factory=dict)
     backbone: bool = False
     crf: bool = True
     differs: tuple[str, ...] = ()

@@ -14,10 +14,12 @@ from vsalient.datasets.presets import preset_of
 from vsalient.errors import DataError
 from vsalient.evaluation.dataset import evaluate
 from vsalient.evaluation.plan import plan_truth
-from vsalient.evaluation.predict import ClipSettings, predict_sequences
+from vsalient.evaluation.predict import predict_sequences
 from vsalient.files import write_whole
+from vsalient.procedure import Clips
 from vsalient.reproduce.experiment import Experiment, Test
 from vsalient.reproduce.hand import Hand, trains
+from vsalient.segment.masks import Masks
 from vsalient.version import __version__
 
 if TYPE_CHECKING:
@@ -81,7 +83,11 @@ def run(experiment: Experiment, hand: Hand, home: Path, say: Say) -> Outcome:
     entry = find_entry(source, own_weights=weights is not None)
     test = _test(experiment, hand, root, made)
     paper = bool(entry.protocol) and not entry.stands_for
-    settings = ClipSettings(overlap=experiment.overlap, resolution=hand.resolution or experiment.resolution)
+    settings = Clips(
+        overlap=experiment.overlap,
+        resolution=hand.resolution or experiment.resolution,
+        protocol="paper" if paper else "default",
+    )
     file = made.file if made else weights
     ledger = home / "rows" / experiment.paper / experiment.key / "result.json"
     mark = _mark(experiment, test, root, entry, file, settings)
@@ -128,7 +134,7 @@ def _measure(
     test: Test,
     root: Path,
     network: "Model",
-    settings: ClipSettings,
+    settings: Clips,
     folder: Path,
     say: Say,
 ) -> Outcome:
@@ -140,9 +146,8 @@ def _measure(
         folder,
         dataset=test.dataset,
         split=test.split,
-        protocol="paper" if entry.protocol and not entry.stands_for else "default",
         clips=settings,
-        masks=experiment.masks,
+        masks=Masks(**experiment.masks) if experiment.masks else None,
         resume=True,
         progress=lambda name, done, total: say(f"{experiment.key}: {name}, {done} of {total}"),
         say=say,
@@ -204,7 +209,7 @@ def _differences(experiment: Experiment, hand: Hand, test: Test, entry: WeightsE
 
 
 def _mark(
-    experiment: Experiment, test: Test, root: Path, entry: WeightsEntry, file: Path | None, settings: ClipSettings
+    experiment: Experiment, test: Test, root: Path, entry: WeightsEntry, file: Path | None, settings: Clips
 ) -> str:
     """What a result depends on, in one hash."""
     weights = sha256_of(file) if file is not None else [entry.name, entry.sha256, entry.revision]

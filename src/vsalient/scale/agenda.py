@@ -29,13 +29,14 @@ class Task:
 
 
 @dataclass
-class Result:
-    """What became of a task.
+class Outcome:
+    """What became of a task, or of an input that never became one.
 
     Attributes:
-        source: the input.
+        source: the input, as given or by its address.
         state: done, partial, failed, skipped (done before, or by another worker), or lost (taken over meanwhile).
-        error: one line for partial and failed, None otherwise.
+        error: one line for partial (the source was cut short; the outputs hold what is there) and failed, else None.
+        written: kind of output -> path or address, of what is done or partial.
         summary: figures: frames, seconds, stage times.
         warnings: lines that were logged on the way.
         engine: what the network ran on, in one line.
@@ -46,6 +47,7 @@ class Result:
     source: str
     state: str
     error: str | None = None
+    written: dict[str, Path | str] = field(default_factory=dict)
     summary: dict[str, Any] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     engine: str | None = None

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vsalient.errors import VsalientError
-from vsalient.scale.agenda import Agenda, Result, Task
+from vsalient.scale.agenda import Agenda, Outcome, Task
 from vsalient.scale.claims import Claim, ClaimLost, Claims
 from vsalient.scale.identity import Identity, identify
 from vsalient.scale.manifest import Manifest, ManifestWriter
 
-Work = Callable[[Task, Claim | None], Result]
-"""Does one task; expected failures are results, not exceptions."""
+Work = Callable[[Task, Claim | None], Outcome]
+"""Does one task; expected failures are outcomes, not exceptions."""
 BUSY_WAIT = 2.0
 """Seconds until a claim that another worker holds is looked at again."""
 LONGEST_WAIT = 60.0
@@ -56,6 +56,15 @@ class Ledger:
         return entry is not None and identity is not None and entry.stands(self.settings, identity, task.outputs)
 
 
+@dataclass
+class _Turn:
+    """One go at a task: what its input is now, the claim on it, and what became of it where that is known already."""
+
+    identity: Identity | None = None
+    claim: Claim | None = None
+    outcome: Outcome | None = None
+
+
 class Batch:
     """Runs tasks.
 
@@ -72,26 +81,26 @@ class Batch:
         self._agenda, self._ledger, self._keep_going = agenda, ledger, keep_going
         self.helper: Callable[[Task], None] | None = None
 
-    def run(self, workers: Sequence[Work]) -> Generator[Result, None, None]:
-        """Work with each of `workers` in a thread of its own (a single one in this thread); yield results as they come.
+    def run(self, workers: Sequence[Work]) -> Generator[Outcome, None, None]:
+        """Work with each of `workers` in a thread of its own (a single one in this thread); outcomes as they come.
 
         Raises:
             Exception: whatever a worker raises that is no expected failure.
         """
-        if len(workers) == 1:
-            yield from self._loop(workers[0])
-            return
-        results: queue.Queue[Result | BaseException | None] = queue.Queue()
+        return self._loop(workers[0]) if len(workers) == 1 else self._side_by_side(workers)
+
+    def _side_by_side(self, workers: Sequence[Work]) -> Generator[Outcome, None, None]:
+        outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue()
 
         def follow(work: Work) -> None:
             try:
-                for result in self._loop(work):
-                    results.put(result)
+                for outcome in self._loop(work):
+                    outcomes.put(outcome)
             except BaseException as error:
-                results.put(error)
+                outcomes.put(error)
                 self._agenda.close()
             finally:
-                results.put(None)
+                outcomes.put(None)
 
         threads = [threading.Thread(target=follow, args=(work,), name="vsalient-job", daemon=True) for work in workers]
         for thread in threads:
@@ -100,7 +109,7 @@ class Batch:
         try:
             while running:
                 try:
-                    item = results.get(timeout=0.5)  # short: an endless wait cannot be interrupted on Windows
+                    item = outcomes.get(timeout=0.5)  # short: an endless wait cannot be interrupted on Windows
                 except queue.Empty:
                     continue
                 if item is None:
@@ -113,9 +122,9 @@ class Batch:
             self._agenda.close()
 
     def run_elsewhere(
-        self, tasks: Sequence[Task], run: Callable[[Sequence[Task]], Iterator[Result]]
-    ) -> Generator[Result, None, None]:
-        """Hand all tasks at once to something that schedules by itself; yield results as they come.
+        self, tasks: Sequence[Task], run: Callable[[Sequence[Task]], Iterator[Outcome]]
+    ) -> Generator[Outcome, None, None]:
+        """Hand all tasks at once to something that schedules by itself; yield outcomes as they come.
 
         Args:
             tasks: in any order; what is done already is not handed on.
@@ -129,10 +138,10 @@ class Batch:
             try:
                 known = self._ledger.stands(task, identify(Path(task.source)) if self._ledger.before else None)
             except VsalientError as error:
-                yield self._record(task, None, Result(task.source, "failed", _line(error)))
+                yield self._record(task, None, Outcome(task.source, "failed", _line(error)))
                 continue
             if known:
-                yield Result(task.source, "skipped", note="done before, says the manifest")
+                yield Outcome(task.source, "skipped", note="done before, says the manifest")
             else:
                 by_source[task.source] = task
         while by_source:
@@ -140,95 +149,97 @@ class Batch:
                 if self._ledger.writer is not None:
                     self._ledger.writer.begin(task.source, task.outputs, attempt=task.attempts + 1)
             again: dict[str, Task] = {}
-            for result in run(list(by_source.values())):
-                task = by_source[result.source]
-                keep = self._ledger.writer is not None and result.state != "failed"
-                self._record(task, identify(Path(task.source)) if keep else None, result)
-                if result.state == "failed" and not result.final and task.attempts < self._ledger.retries:
+            for outcome in run(list(by_source.values())):
+                task = by_source[outcome.source]
+                keep = self._ledger.writer is not None and outcome.state != "failed"
+                self._record(task, identify(Path(task.source)) if keep else None, outcome)
+                if outcome.state == "failed" and not outcome.final and task.attempts < self._ledger.retries:
                     again[task.source] = task
                     continue
-                yield result
+                yield outcome
             for task in again.values():
                 task.attempts += 1
             by_source = again
 
-    def _loop(self, work: Work) -> Iterator[Result]:
+    def _loop(self, work: Work) -> Generator[Outcome, None, None]:
         while (task := self._agenda.take()) is not None:
-            result = self._one(task, work)
-            if result is None:
+            turn = self._begin(task)
+            outcome = None if turn is None else turn.outcome
+            if turn is not None and outcome is None:
+                try:
+                    with turn.claim.guarding() if turn.claim is not None else nullcontext():
+                        outcome = work(task, turn.claim)
+                except ClaimLost as error:
+                    outcome = Outcome(task.source, "lost", str(error))
+                outcome = self._end(task, turn, outcome)
+            if outcome is None:  # it waits for its next turn
                 continue
             self._agenda.done()
-            yield result
-            if result.state == "failed" and (not self._keep_going or result.final):
+            yield outcome
+            if outcome.state == "failed" and (not self._keep_going or outcome.final):
                 self._agenda.close()
 
-    def _one(self, task: Task, work: Work) -> Result | None:
-        """Do one task as far as it can be done now; None when it must wait."""
-        ledger = self._ledger
-        identity = None
+    def _begin(self, task: Task) -> _Turn | None:
+        """See whether a task is still to be done, and take it; None when it must wait."""
+        ledger, turn = self._ledger, _Turn()
         try:
             if ledger.writer is not None or ledger.claims is not None:
-                identity = identify(Path(task.source))
-            if ledger.stands(task, identity):
-                return Result(task.source, "skipped", note="done before, says the manifest")
-            claim = None
+                turn.identity = identify(Path(task.source))
+            if ledger.stands(task, turn.identity):
+                return _Turn(outcome=Outcome(task.source, "skipped", note="done before, says the manifest"))
             if ledger.claims is not None:
-                state, claim = ledger.claims.take(task.source, task.outputs)
+                state, turn.claim = ledger.claims.take(task.source, task.outputs)
                 if state == "busy":
                     if self.helper is not None:
                         self.helper(task)
                     self._agenda.later(task, BUSY_WAIT * random.uniform(0.5, 1.5))
                     return None
-                if claim is None:
-                    return Result(task.source, "skipped", note=f"{state} by another worker")
-                task.redo = task.redo or claim.again
+                if turn.claim is None:
+                    return _Turn(outcome=Outcome(task.source, "skipped", note=f"{state} by another worker"))
+                task.redo = task.redo or turn.claim.again
         except (VsalientError, OSError) as error:
-            return self._record(task, None, Result(task.source, "failed", _line(error)))
-        result = self._attempt(task, claim, work)
-        if result.state == "lost":
-            if ledger.claims is not None and claim is not None:
-                ledger.claims.release(claim)
-            return Result(
-                task.source, "skipped", note="taken over by another worker meanwhile", warnings=result.warnings
-            )
-        if result.state == "failed" and not result.final and task.attempts < ledger.retries:
-            self._record(task, identity, result)
-            if ledger.claims is not None and claim is not None:
-                ledger.claims.release(claim)
-            task.attempts += 1
-            task.redo = True
-            self._agenda.later(task, min(LONGEST_WAIT, ledger.backoff * 2 ** (task.attempts - 1)))
-            return None
-        if ledger.claims is not None and claim is not None:
-            if result.state == "failed":
-                ledger.claims.failed(claim, result.error or "")
+            return _Turn(outcome=self._record(task, None, Outcome(task.source, "failed", _line(error))))
+        if ledger.writer is not None:
+            ledger.writer.begin(task.source, task.outputs, attempt=task.attempts + 1)
+        return turn
+
+    def _end(self, task: Task, turn: _Turn, outcome: Outcome) -> Outcome | None:
+        """Record what became of a turn, and let the claim go; None when the task gets another turn."""
+        ledger, claims = self._ledger, self._ledger.claims
+        again = outcome.state == "failed" and not outcome.final and task.attempts < ledger.retries
+        if claims is not None and turn.claim is not None:
+            if again or outcome.state == "lost":
+                claims.release(turn.claim)
+            elif outcome.state == "failed":
+                claims.failed(turn.claim, outcome.error or "")
             else:
-                ledger.claims.done(claim, task.outputs, state=result.state)
-        return self._record(task, identity, result)
+                claims.done(turn.claim, task.outputs, state=outcome.state)
+        if outcome.state == "lost":
+            lost = "taken over by another worker meanwhile"
+            return Outcome(task.source, "skipped", note=lost, warnings=outcome.warnings)
+        self._record(task, turn.identity, outcome)
+        if not again:
+            return outcome
+        task.attempts += 1
+        task.redo = True
+        self._agenda.later(task, min(LONGEST_WAIT, ledger.backoff * 2 ** (task.attempts - 1)))
+        return None
 
-    def _attempt(self, task: Task, claim: Claim | None, work: Work) -> Result:
+    def _record(self, task: Task, identity: Identity | None, outcome: Outcome) -> Outcome:
+        outputs = task.outputs if outcome.state in ("done", "partial") else {}
+        outcome.written = dict(outputs)
         if self._ledger.writer is not None:
-            self._ledger.writer.begin(task.source, task.outputs, attempt=task.attempts + 1)
-        try:
-            with claim.guarding() if claim is not None else nullcontext():
-                return work(task, claim)
-        except ClaimLost as error:
-            return Result(task.source, "lost", str(error))
-
-    def _record(self, task: Task, identity: Identity | None, result: Result) -> Result:
-        if self._ledger.writer is not None:
-            written = task.outputs if result.state in ("done", "partial") else {}
-            more = {"warnings": result.warnings, "error": result.error, "engine": result.engine}
+            more = {"warnings": outcome.warnings, "error": outcome.error, "engine": outcome.engine}
             self._ledger.writer.end(
                 task.source,
-                result.state,
+                outcome.state,
                 identity=identity,
-                outputs=written,
+                outputs=outputs,
                 attempt=task.attempts + 1,
-                **result.summary,
+                **outcome.summary,
                 **{name: value for name, value in more.items() if value},
             )
-        return result
+        return outcome
 
 
 def _line(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from vsalient.datasets.names import VIDEOS
 from vsalient.errors import InputError, MissingDependencyError, OptionError, OutputError
-from vsalient.scale.agenda import Result, Task
+from vsalient.scale.agenda import Outcome, Task
 from vsalient.scale.batch import Work
 from vsalient.scale.claims import Claim
 
@@ -136,7 +136,7 @@ class Remote:
     def around(self, work: Work) -> Work:
         """Fetch before the work, upload after it, and leave nothing on the local disk."""
 
-        def done(task: Task, claim: Claim | None) -> Result:
+        def done(task: Task, claim: Claim | None) -> Outcome:
             source = Path(task.source)
             try:
                 self._fetch(source)
@@ -144,7 +144,7 @@ class Remote:
                 if result.state in ("done", "partial"):
                     self._upload(list(task.outputs.values()))
             except (InputError, OutputError) as error:
-                result = Result(task.source, "failed", str(error))
+                result = Outcome(task.source, "failed", str(error))
             finally:
                 if task.source in self._inputs:
                     source.unlink(missing_ok=True)

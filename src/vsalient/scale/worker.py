@@ -19,7 +19,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from vsalient.scale.agenda import Result, Task
+from vsalient.scale.agenda import Outcome, Task
 from vsalient.scale.claims import Claim
 from vsalient.sweeping import sweep
 
@@ -74,8 +74,8 @@ class WorkerProcess:
         self._buffer = b""
         self._stopped = threading.Event()
 
-    def __call__(self, task: Task, claim: Claim | None = None) -> Result:
-        """Have one task done; a child that dies or takes too long is a failed result."""
+    def __call__(self, task: Task, claim: Claim | None = None) -> Outcome:
+        """Have one task done; a child that dies or takes too long is a failure."""
         request: dict[str, Any] = {
             "input": task.source,
             "outputs": {kind: str(path) for kind, path in task.outputs.items()},
@@ -96,20 +96,20 @@ class WorkerProcess:
             while True:
                 answer = self._answer(child, deadline)
                 if "result" in answer:
-                    known = {item.name for item in fields(Result)}
-                    return Result(**{name: value for name, value in answer["result"].items() if name in known})
+                    known = {item.name for item in fields(Outcome)}
+                    return Outcome(**{name: value for name, value in answer["result"].items() if name in known})
                 if self._progress is not None:
                     self._progress(task.source, int(answer["frames"]), answer.get("total"))
         except TimeoutError:
             self._end()
             self._swept(task)
-            return Result(task.source, "failed", f"{task.source} took longer than {self._timeout:g} s (--timeout)")
+            return Outcome(task.source, "failed", f"{task.source} took longer than {self._timeout:g} s (--timeout)")
         except (EOFError, BrokenPipeError):
             why = self._reason()
             self._end()
             self._swept(task)
             stopped = self._stopped.is_set()
-            return Result(task.source, "failed", f"{task.source}: {'stopped' if stopped else why}", final=stopped)
+            return Outcome(task.source, "failed", f"{task.source}: {'stopped' if stopped else why}", final=stopped)
 
     @property
     def stopped(self) -> bool:
@@ -219,9 +219,9 @@ def _terminate(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def result_line(result: Result) -> str:
+def result_line(outcome: Outcome) -> str:
     """The line that ends a child's answer."""
-    return json.dumps({"result": asdict(result)})
+    return json.dumps({"result": asdict(outcome)})
 
 
 def die_with_parent() -> None:

@@ -15,7 +15,7 @@ from vsalient.segment.cleanup import (
     remove_specks,
 )
 from vsalient.segment.maxf import MaxFThreshold
-from vsalient.types import Frame, MaskArray, Pixels, Result, SaliencyArray
+from vsalient.types import Binarise, Frame, MaskArray, Pixels, Result, SaliencyArray, halve
 
 MapRefiner = Callable[[Pixels, SaliencyArray], SaliencyArray]
 """(H, W, 3) pixels and a map to a better map: `vsalient.segment.crf.DenseCrf`."""
@@ -63,6 +63,29 @@ class Cleanup:
         if self.largest is not None:
             mask = keep_largest(mask, self.largest)
         return mask
+
+
+@dataclass(frozen=True, slots=True)
+class Unsegmented:
+    """Leaves maps as they are: what stands in a segmenter's place where nothing is segmented.
+
+    Attributes:
+        binarise: makes a result's mask, once somebody asks for it.
+    """
+
+    binarise: Binarise = halve
+
+    def begin(self, sequence: str | None = None, again: Again | None = None) -> "Unsegmented":
+        """As `Segmenting.begin`."""
+        return self
+
+    def push(self, frame: Frame, saliency: SaliencyArray) -> list[Result]:
+        """As `Segmenter.push`."""
+        return [Result(frame, saliency, binarise=self.binarise)]
+
+    def finish(self) -> Iterator[Result]:
+        """As `Segmenter.finish`."""
+        return iter(())
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,7 +7,7 @@ import time
 import zipfile
 from pathlib import Path
 
-from vsalient.scale.agenda import Result, Task
+from vsalient.scale.agenda import Outcome, Task
 from vsalient.scale.worker import WorkerProcess, thread_settings
 from vsalient.serve.limits import Limits
 from vsalient.serve.metrics import Metrics
@@ -166,5 +166,5 @@ def _packed(path: Path) -> Path:
     return packed
 
 
-def _frames(result: Result) -> int:
+def _frames(result: Outcome) -> int:
     return int(result.summary.get("frames", 0))

@@ -5,18 +5,30 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal
 
-from vsalient.cli.shared.options import check_batch_options, check_color, check_engine_options, check_times
+from vsalient.cli.editing import Editing, editing_options
+from vsalient.cli.many_options import many_options
+from vsalient.cli.shared.options import (
+    Command,
+    batch_options,
+    check_batch_options,
+    check_color,
+    check_engine_options,
+    check_times,
+    clip_options,
+    look_options,
+    model_options,
+    options,
+    range_options,
+)
 from vsalient.outputs.looks import Looks
+from vsalient.procedure import Clips
 
 if TYPE_CHECKING:
     from vsalient.checkpoints import WeightsEntry
     from vsalient.cli.shared.console import Console, Form
     from vsalient.model import Model
-
-
-Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def gather(**records: type[Any]) -> Callable[[Command], Command]:
@@ -231,3 +243,57 @@ class Span:
             OptionError: a number leaves no frame.
         """
         return Reading(every=self.every, limit=self.limit, deinterlace=self.deinterlace == "auto")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """What was typed of all that the verbs share which run a network over films; made by `run_options`."""
+
+    outputs: OutputChoice
+    editing: Editing
+    batch: BatchChoice
+    model: ModelChoice
+    clips: Clips
+    span: Span
+
+    def checked(self) -> "Choices":
+        """The same, once what contradicts itself is refused; exact where the authors' procedure implies it.
+
+        Raises:
+            OptionError: what can be seen to be wrong without PyTorch.
+        """
+        self.batch.check()
+        model = self.model.checked(self.clips.protocol)
+        self.span.check()
+        return replace(self, model=model)
+
+    def looks(self, *, palette: bool) -> tuple[Looks, dict[str, str]]:
+        """How outputs look, and kind -> file ending where it is not the usual one.
+
+        Args:
+            palette: masks are in the palette where nothing else was asked for.
+
+        Raises:
+            OptionError: a value makes no sense, or there is nothing it is for.
+        """
+        endings = self.outputs.endings()
+        more = self.editing.looks(self.outputs.wanted, endings)
+        return self.outputs.looks(palette=palette or self.clips.protocol == "paper", **more), endings
+
+
+def run_options(kind: str) -> Callable[[Command], Command]:
+    """The options of a verb that runs a network over films, which gets them as `choices`; `kind` is written if none is.
+
+    --model and the like, clips, outputs, the matte, the batch, many videos, and the part of a film.
+    """
+    return options(
+        look_options(kind),
+        editing_options,
+        batch_options,
+        many_options,
+        model_options,
+        clip_options,
+        range_options,
+        gather(outputs=OutputChoice, batch=BatchChoice, model=ModelChoice, clips=Clips, span=Span),
+        gather(choices=Choices),
+    )

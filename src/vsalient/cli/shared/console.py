@@ -13,10 +13,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from vsalient.cli.shared.outcome import Outcome
 from vsalient.cli.shared.pace import Batch, Pace, clock_text
 from vsalient.cli.shared.plain import plain, shorten, valid
 from vsalient.figures import Report
+from vsalient.scale.agenda import Outcome
 
 Form = Literal["auto", "bar", "lines", "json", "none"]
 BOTTLENECKS = {

@@ -4,9 +4,9 @@ import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from vsalient.cli.shared.outcome import Outcome
 from vsalient.cli.shared.standard_input import read_inputs
 from vsalient.errors import InputError
+from vsalient.scale.agenda import Outcome
 from vsalient.types import VideoInfo
 
 
@@ -33,7 +33,7 @@ def find_inputs(inputs: Sequence[str], *, keep_going: bool, quiet: bool = False)
         except InputError as error:
             if not keep_going:
                 raise
-            failed.append(Outcome(text, error=str(error)))
+            failed.append(Outcome(text, "failed", str(error)))
     if not found and not failed:
         raise InputError("there are no inputs: the list on stdin is empty")
     return list(found), failed

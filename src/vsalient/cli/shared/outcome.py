@@ -1,43 +1,15 @@
-"""What became of an input, and how it is told on stdout."""
+"""What became of an input, as it is told on stdout."""
 
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
 from vsalient.cli.shared.plain import plain, valid
-
-
-@dataclass
-class Outcome:
-    """What became of one input.
-
-    Attributes:
-        source: the video or frame folder, as given.
-        written: kind of output -> path, or address.
-        summary: figures for the JSON summary.
-        skipped: everything existed already.
-        partial: the source was cut short; the outputs hold the frames that there are, and `error` says so.
-        error: what is wrong, in one line; None when nothing is.
-    """
-
-    source: str
-    written: dict[str, Path | str] = field(default_factory=dict)
-    summary: dict[str, Any] = field(default_factory=dict)
-    skipped: bool = False
-    partial: bool = False
-    error: str | None = None
-
-    @property
-    def state(self) -> str:
-        """One word: done, skipped, partial or failed."""
-        if self.partial:
-            return "partial"
-        return "failed" if self.error is not None else "skipped" if self.skipped else "done"
+from vsalient.scale.agenda import Outcome
 
 
 def print_path(path: Path | str) -> None:
