@@ -97,8 +97,11 @@ def test_unknown_name_suggests_and_is_a_key_error() -> None:
         ({**HUB, "licence": " "}, "licence must be a text that is not empty"),
         ({**HUB, "postprocess": "blur"}, "postprocess must be one of crf"),
         ({**HUB, "config": 3}, "config must be a table"),
-        ({**HUB, "scores": [{"dataset": "D", "metric": "J", "value": "0.8", "by": "us"}]}, "need a number as value"),
-        ({**HUB, "scores": [{"dataset": "D", "metric": "J", "value": 0.8}]}, "need dataset, metric and by"),
+        (
+            {**HUB, "scores": [{"dataset": "D", "metric": "J", "value": "0.8", "by": "us"}]},
+            "scores.value must be a num",
+        ),
+        ({**HUB, "scores": [{"dataset": "D", "metric": "J", "value": 0.8}]}, "scores lacks the field 'by'"),
     ],
 )
 def test_wrong_entry_is_one_line(fields: dict[str, object], message: str) -> None:

@@ -21,6 +21,7 @@ BASE = {
         "sweeping",
         "files",
         "toml_files",
+        "typed_tables",
         "datasets",
     ),
 }
@@ -34,6 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "vocabulary": set(),
     "staging": set(),
     "toml_files": {"errors"},
+    "typed_tables": {"errors"},
     "sweeping": {"staging"},
     "datasets": {"errors", "types"},
     "files": {"errors", "staging"},

@@ -78,8 +78,8 @@ def test_built_in_recipes_are_sound(name):
 @pytest.mark.parametrize(
     ("override", "error", "message"),
     [
-        ("optimiser.rat=1", DataError, "unknown key 'rat'"),
-        ("steps=many", DataError, "expected int"),
+        ("optimiser.rat=1", DataError, "unknown field 'rat'"),
+        ("steps=many", DataError, "must be a whole number"),
         ("clips.size=[3]", DataError, "list of 2"),
         ("precision=half", DataError, "one of auto, float32"),
         ("loss.terms={luck=1.0}", DataError, "'luck'"),

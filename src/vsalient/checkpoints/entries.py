@@ -1,18 +1,18 @@
 """A weights entry: what one name in the registry stands for, read from TOML strictly and written back."""
 
 import dataclasses
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import unquote, urlsplit
 
 import tomli_w
 
 from vsalient.checkpoints.limits import check_config
 from vsalient.errors import WeightsError
+from vsalient.typed_tables import Text, between, filled, one_of, read_table
 from vsalient.vocabulary import GEOMETRY, GEOMETRY_FORMS, TAILS
 
 Source = Literal["bundled", "hub", "url", "none", "file"]
@@ -29,7 +29,45 @@ PROTOCOL_FIELDS: dict[str, tuple[str, ...]] = {
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _REVISION = re.compile(r"[0-9a-f]{40}")
+_COMMIT = "the 40 hexadecimal digits of a commit (a branch can move)"
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
+
+
+def _like(pattern: re.Pattern[str], meaning: str) -> Callable[[str], None]:
+    def check(value: str) -> None:
+        if not pattern.fullmatch(value):
+            raise ValueError(f"must be {meaning}, not {value!r}")
+
+    return check
+
+
+def _rate(value: float) -> None:
+    if not 0 < value < 1e6:
+        raise ValueError("must be a number of frames a second")
+
+
+def _address(value: str) -> None:
+    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
+        raise ValueError(f"must be an http or https address, not {value!r}")
+
+
+def _inside(value: str) -> None:
+    filled(value)
+    if PurePosixPath(value).is_absolute() or ".." in PurePosixPath(value).parts or "\\" in value:
+        raise ValueError(f"must be a path within its repository or folder, not {value!r}")
+
+
+def _protocol(value: Mapping[str, str]) -> None:
+    if not value:
+        raise ValueError(f"must be a table with one or more of {', '.join(PROTOCOL_FIELDS)}")
+    for key, said in value.items():
+        if key not in PROTOCOL_FIELDS:
+            raise ValueError(f"has an unknown field '{key}'; known: {', '.join(PROTOCOL_FIELDS)}")
+        if not said or (PROTOCOL_FIELDS[key] and said not in PROTOCOL_FIELDS[key]):
+            raise ValueError(f"{key} must be {' or '.join(PROTOCOL_FIELDS[key]) or 'a text'}, not {said!r}")
+
+
+_Path = Annotated[str, _inside]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +82,10 @@ class Score:
         note: the settings it was measured with, "" when there is nothing to add.
     """
 
-    dataset: str
-    metric: str
+    dataset: Text
+    metric: Text
     value: float
-    by: str
+    by: Text
     note: str = ""
 
 
@@ -92,35 +130,35 @@ class WeightsEntry:
     """
 
     name: str
-    summary: str
-    architecture: str
-    clip_length: int
-    overlap: int
-    geometry: str
-    licence: str
+    summary: Text
+    architecture: Text
+    clip_length: Annotated[int, between(1, 1024)]
+    overlap: Annotated[int, between(0, 1023)]
+    geometry: Annotated[str, _like(GEOMETRY, GEOMETRY_FORMS)]
+    licence: Text
     source: Source
-    config: Mapping[str, Any] = field(default_factory=dict)
-    tail: str = "shift"
-    multiple: int = 1
-    postprocess: str | None = None
-    protocol: Mapping[str, str] = field(default_factory=dict)
-    flow: str = ""
-    classifier: str = ""
-    repo: str | None = None
-    revision: str | None = None
-    file: str | None = None
-    url: str | None = None
-    size: int | None = None
-    sha256: str | None = None
-    instead: str = ""
-    stand_in: str = ""
-    parameters: int | None = None
-    frames_per_second: float | None = None
-    training_data: str = ""
-    terms: str = ""
-    paper: str = ""
+    config: Annotated[Mapping[str, Any], check_config] = field(default_factory=dict)
+    tail: Annotated[str, one_of(TAILS)] = "shift"
+    multiple: Annotated[int, between(1, 1024)] = 1
+    postprocess: Annotated[str, one_of(POSTPROCESSES)] | None = None
+    protocol: Annotated[Mapping[str, str], _protocol] = field(default_factory=dict)
+    flow: Annotated[str, _like(_NAME, "the name of a flow estimator")] = ""
+    classifier: _Path = ""
+    repo: Annotated[str, _like(_REPO, "owner/name")] | None = None
+    revision: Annotated[str, _like(_REVISION, _COMMIT)] | None = None
+    file: _Path | None = None
+    url: Annotated[str, _address] | None = None
+    size: Annotated[int, between(1, 10**12)] | None = None
+    sha256: Annotated[str, _like(_SHA256, "64 lower-case hexadecimal digits")] | None = None
+    instead: Text = ""
+    stand_in: Annotated[str, _like(_NAME, "the name of another entry")] = ""
+    parameters: Annotated[int, between(1, 10**12)] | None = None
+    frames_per_second: Annotated[float, _rate] | None = None
+    training_data: Text = ""
+    terms: Text = ""
+    paper: Text = ""
     scores: tuple[Score, ...] = ()
-    notes: str = ""
+    notes: Text = ""
     registered_in: Path | None = None
     stands_for: str = ""
 
@@ -173,130 +211,6 @@ class WeightsEntry:
         return table
 
 
-def _text(value: object) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("must be a text that is not empty")
-    return value
-
-
-def _matching(pattern: re.Pattern[str], meaning: str) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if not isinstance(value, str) or not pattern.fullmatch(value):
-            raise ValueError(f"must be {meaning}, not {value!r}")
-        return value
-
-    return check
-
-
-def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
-    def check(value: object) -> str:
-        if value not in choices:
-            raise ValueError(f"must be one of {', '.join(choices)}, not {value!r}")
-        return str(value)
-
-    return check
-
-
-def _rate(value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e6:
-        raise ValueError("must be a number of frames a second")
-    return float(value)
-
-
-def _count(least: int, most: int) -> Callable[[object], int]:
-    def check(value: object) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-            shown = value if not isinstance(value, int) or abs(value) < 10**15 else "a larger one"
-            raise ValueError(f"must be a whole number from {least} to {most}, not {shown!r}")
-        return value
-
-    return check
-
-
-def _address(value: object) -> str:
-    if not isinstance(value, str) or urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).netloc:
-        raise ValueError(f"must be an http or https address, not {value!r}")
-    return value
-
-
-def _inner_path(value: object) -> str:
-    text = _text(value)
-    if PurePosixPath(text).is_absolute() or ".." in PurePosixPath(text).parts or "\\" in text:
-        raise ValueError(f"must be a path within its repository or folder, not {value!r}")
-    return text
-
-
-def _config(value: object) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise ValueError("must be a table of the architecture's arguments")
-    check_config(value)
-    return value
-
-
-def _protocol(value: object) -> dict[str, str]:
-    if not isinstance(value, dict) or not value:
-        raise ValueError(f"must be a table with one or more of {', '.join(PROTOCOL_FIELDS)}")
-    for key, said in value.items():
-        if key not in PROTOCOL_FIELDS:
-            raise ValueError(f"has an unknown field '{key}'; known: {', '.join(PROTOCOL_FIELDS)}")
-        if not isinstance(said, str) or not said or (PROTOCOL_FIELDS[key] and said not in PROTOCOL_FIELDS[key]):
-            raise ValueError(f"{key} must be {' or '.join(PROTOCOL_FIELDS[key]) or 'a text'}, not {said!r}")
-    return value
-
-
-def _scores(value: object) -> tuple[Score, ...]:
-    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise ValueError("must be a list of tables with dataset, metric, value and by")
-    scores = []
-    for item in value:
-        unknown = sorted(item.keys() - {"dataset", "metric", "value", "by", "note"})
-        if unknown:
-            raise ValueError(f"have an unknown field '{unknown[0]}'; known: dataset, metric, value, by, note")
-        number = item.get("value")
-        if isinstance(number, bool) or not isinstance(number, int | float):
-            raise ValueError(f"need a number as value, not {number!r}")
-        if not math.isfinite(number):
-            raise ValueError(f"need a number as value, not {number}")
-        try:
-            texts = [_text(item.get(key)) for key in ("dataset", "metric", "by")]
-        except ValueError:
-            raise ValueError("need dataset, metric and by as texts that are not empty") from None
-        scores.append(Score(texts[0], texts[1], float(number), texts[2], str(item.get("note", ""))))
-    return tuple(scores)
-
-
-_CHECKS: dict[str, Callable[[object], Any]] = {
-    "summary": _text,
-    "architecture": _text,
-    "clip_length": _count(1, 1024),
-    "overlap": _count(0, 1023),
-    "geometry": _matching(GEOMETRY, GEOMETRY_FORMS),
-    "licence": _text,
-    "source": _one_of(("bundled", "hub", "url", "none", "file")),
-    "config": _config,
-    "tail": _one_of(TAILS),
-    "multiple": _count(1, 1024),
-    "postprocess": _one_of(POSTPROCESSES),
-    "protocol": _protocol,
-    "flow": _matching(_NAME, "the name of a flow estimator"),
-    "classifier": _inner_path,
-    "repo": _matching(_REPO, "owner/name"),
-    "revision": _matching(_REVISION, "the 40 hexadecimal digits of a commit (a branch can move)"),
-    "file": _inner_path,
-    "url": _address,
-    "size": _count(1, 10**12),
-    "sha256": _matching(_SHA256, "64 lower-case hexadecimal digits"),
-    "instead": _text,
-    "stand_in": _matching(_NAME, "the name of another entry"),
-    "parameters": _count(1, 10**12),
-    "frames_per_second": _rate,
-    "training_data": _text,
-    "terms": _text,
-    "paper": _text,
-    "scores": _scores,
-    "notes": _text,
-}
-_REQUIRED = ("summary", "architecture", "clip_length", "overlap", "geometry", "licence", "source")
 _SOURCE_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bundled": (("file",), ("size", "sha256")),
     "hub": (("repo", "revision", "file", "sha256"), ("size",)),
@@ -321,32 +235,19 @@ def parse_entry(name: str, table: Mapping[str, Any], *, origin: Path) -> Weights
     place = f"{origin}: [{name}]"
     if not _NAME.fullmatch(name):
         raise WeightsError(f"{place} is no usable name; use lower-case letters, digits, '.', '-' and '_'")
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key not in _CHECKS:
-            raise WeightsError(f"{place} has an unknown field '{key}'; known: {', '.join(_CHECKS)}")
-        try:
-            values[key] = _CHECKS[key](value)
-        except ValueError as error:
-            raise WeightsError(f"{place} {key} {error}") from None
-    source = str(values.get("source", ""))
-    needed, allowed = _SOURCE_FIELDS.get(source, ((), ()))
-    for key in (*_REQUIRED, *needed):
-        if key not in values:
-            because = f", which source '{source}' needs" if key in needed else ""
-            raise WeightsError(f"{place} lacks the field '{key}'{because}")
+    entry = read_table(WeightsEntry, table, place, WeightsError, name=name, registered_in=origin, stands_for="")
+    needed, allowed = _SOURCE_FIELDS[entry.source]
+    for key in needed:
+        if key not in table:
+            raise WeightsError(f"{place} lacks the field '{key}', which source '{entry.source}' needs")
     for key in ("repo", "revision", "file", "url", "size", "sha256", "instead", "stand_in"):
-        if key in values and key not in (*needed, *allowed):
-            raise WeightsError(f"{place} has '{key}', which has no place in source '{source}'")
-    if values["overlap"] >= values["clip_length"]:
-        raise WeightsError(
-            f"{place} overlap must be below clip_length {values['clip_length']}, not {values['overlap']}"
-        )
-    tail = values.get("tail")
-    if tail in ("centred", "causal") and values["overlap"] != values["clip_length"] - 1:
-        raise WeightsError(f"{place} tail '{tail}' has one clip a frame: overlap must be clip_length - 1")
-    entry = WeightsEntry(name=name, registered_in=origin, **values)
-    if source == "url" and not entry.file_name:
+        if key in table and key not in (*needed, *allowed):
+            raise WeightsError(f"{place} has '{key}', which has no place in source '{entry.source}'")
+    if entry.overlap >= entry.clip_length:
+        raise WeightsError(f"{place} overlap must be below clip_length {entry.clip_length}, not {entry.overlap}")
+    if entry.tail in ("centred", "causal") and entry.overlap != entry.clip_length - 1:
+        raise WeightsError(f"{place} tail '{entry.tail}' has one clip a frame: overlap must be clip_length - 1")
+    if entry.source == "url" and not entry.file_name:
         raise WeightsError(f"{place} url ends without a file name; add the field 'file'")
     return entry
 

@@ -6,14 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_args
 
 from vsalient.checkpoints.limits import check_config
 from vsalient.errors import DataError, OptionError
 from vsalient.toml_files import parse_toml, read_toml, toml_value
+from vsalient.typed_tables import read_table
 
-LARGEST = 10**12
-"""Of a number in a recipe: seeds and steps are far below."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Augmentation = Literal["standard", "rescale-crop", "mirror", "none"]
 Kind = Literal["still", "stills", "slide", "affine", "independent", "video", "transplant"]
@@ -183,9 +182,7 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     table.setdefault("name", path.stem)
     for override in overrides:
         _override(table, override)
-    recipe: Recipe = _build(Recipe, table, name_or_path)
-    _check(recipe, name_or_path)
-    return recipe
+    return recipe_from_dict(table, name_or_path)
 
 
 def to_dict(recipe: Recipe) -> dict[str, Any]:
@@ -199,7 +196,7 @@ def recipe_from_dict(table: Mapping[str, Any], where: str) -> Recipe:
     Raises:
         DataError: a key or value that does not fit, as from another version.
     """
-    recipe: Recipe = _build(Recipe, table, where)
+    recipe = read_table(Recipe, table, f"{where}:", DataError)
     _check(recipe, where)
     return recipe
 
@@ -231,45 +228,6 @@ def _override(table: dict[str, Any], override: str) -> None:
         if not isinstance(table, dict):
             raise OptionError(f"--set {override!r}: {parent} is not a table")
     table[leaf] = value
-
-
-def _build(kind: type[Any], table: Mapping[str, Any], where: str) -> Any:
-    hints = get_type_hints(kind)
-    names = {f.name for f in dataclasses.fields(kind)}
-    unknown = sorted(set(table) - names)
-    if unknown:
-        raise DataError(f"{where}: unknown key {unknown[0]!r}; allowed: {', '.join(sorted(names))}")
-    return kind(**{key: _value(hints[key], value, f"{where}: {key}") for key, value in table.items()})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    origin = get_origin(hint)
-    if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        if not isinstance(value, dict):
-            raise DataError(f"{where}: expected a table")
-        return _build(hint, value, where)
-    if origin is Literal:
-        if value not in get_args(hint):
-            raise DataError(f"{where}: {value!r} is not one of {', '.join(map(str, get_args(hint)))}")
-        return value
-    if origin is tuple:
-        inner = get_args(hint)
-        if not isinstance(value, list | tuple) or (inner[-1] is not Ellipsis and len(value) != len(inner)):
-            count = "a list" if inner[-1] is Ellipsis else f"a list of {len(inner)}"
-            raise DataError(f"{where}: expected {count}, got {value!r}")
-        return tuple(_value(inner[0], item, where) for item in value)
-    if origin is dict:
-        if not isinstance(value, dict):
-            raise DataError(f"{where}: expected a table")
-        inner = get_args(hint)[1]
-        return dict(value) if inner is Any else {k: _value(inner, item, f"{where}.{k}") for k, item in value.items()}
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value) if abs(value) <= LARGEST else float("inf")
-    if hint in (int, float, str, bool) and type(value) is not hint:
-        raise DataError(f"{where}: expected {hint.__name__}, got {value!r:.80}")
-    if hint in (int, float) and not abs(value) <= LARGEST:
-        raise DataError(f"{where}: {value if isinstance(value, float) else 'a number that large'} makes no sense")
-    return value
 
 
 def _check(recipe: Recipe, where: str) -> None:
