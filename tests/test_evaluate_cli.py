@@ -597,7 +597,7 @@ def test_fixation_mode(tmp_path, scores, run):
     assert code == 1 and "fixation" in err
 
 
-def test_model_runs_first(tmp_path, monkeypatch, scores):
+def test_model_runs_first(tmp_path, monkeypatch, scores, run):
     pytest.importorskip("torch")
     from tiny_model import install, stripe_mask, stripes
 
@@ -610,8 +610,19 @@ def test_model_runs_first(tmp_path, monkeypatch, scores):
         "--keep-maps", tmp_path / "kept",
     )  # fmt: skip
     assert document["predictions"][0]["name"] == "3dc-lite"
+    size, speed = (document["predictions"][0][key] for key in ("parameters", "frames_per_second"))
+    assert size == 4 and speed > 0
     assert dataset(document)["J_mean"] > 0.9
     assert sorted(path.name for path in (tmp_path / "kept/3dc-lite/red").iterdir())[-1] == "00005.png"
+    # In tables too, beside what the user says himself.
+    args = (tmp_path / "kept/3dc-lite", tmp_path / "gt", "--model", "3dc-lite", "--device", "cpu", "--frames",
+            tmp_path / "frames", "--metrics", "MAE", "--table", tmp_path / "t.md",
+            "--column", "params (M)=7,8")  # fmt: skip
+    code, out, err = run(*args)
+    assert code == 0, err
+    head, _, given, ran = (tmp_path / "t.md").read_text().splitlines()
+    assert head.endswith("params (M) | frames/s |") and given.endswith("| 7 | – |") and "| 8 | " in ran
+    assert float(ran.split("|")[-2]) > 0 and "frames/s" in out
 
 
 def test_the_library_call(tmp_path):

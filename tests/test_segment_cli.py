@@ -139,6 +139,33 @@ def test_what_predict_wrote_is_found_again(place):
     np.testing.assert_array_equal(mask_of(place / "out" / "two" / "00004.png"), stripe_mask(4))
 
 
+@pytest.mark.parametrize(
+    "template",
+    ["made/{stem}_{model}.mkv", "made/{stem}_{kind}.{ext}", "made/{model}/{stem}.mkv", "{parent}/{stem}_{model}.mkv",
+     "made/{stem}_{model}_{kind}.{ext}"],
+)  # fmt: skip
+def test_maps_are_found_under_the_names_that_templates_gave_them(place, capsys, template):
+    """Also beside the films, and beside other outputs of the same run."""
+    films = place / "films"
+    films.mkdir()
+    for name in ("bus", "camel"):
+        write_clip(films / f"{name}.mp4", 4)
+    names = ["films/bus.mp4", "films/camel.mp4"]
+    kinds = "video,overlay" if "{kind}" in template else "video"
+    with pytest.raises(SystemExit) as end:
+        main(["predict", *names, "-w", kinds, "-o", template, "-q"])
+    assert end.value.code == 0, capsys.readouterr().err
+    where = "films" if "{parent}" in template else "made"
+    assert run(*names, "--maps", where, "--threshold", "0.5", "-o", "out/{stem}", "-q") == 0, capsys.readouterr().err
+    assert run(names[1], "--maps", where, "--threshold", "0.5", "-o", "one/{stem}", "-q") == 0
+    for name in ("out/bus", "out/camel", "one/camel"):
+        assert [np.array_equal(mask_of(place / name / f"{i:05d}.png"), stripe_mask(i)) for i in range(4)] == [True] * 4
+    write_clip(place / "other.mp4", 4)
+    capsys.readouterr()
+    said = refused(capsys, "other.mp4", names[0], "--maps", where, "-o", "two/{stem}")
+    assert "holds no maps of other.mp4" in said and not (place / "two").exists()
+
+
 def test_maps_alone_are_enough_where_no_step_looks_at_colours(place, capsys):
     write_pictures(place / "maps", soft_maps(4))
     assert run("--maps", "maps", "-w", "mask-video,csv", "-q") == 0

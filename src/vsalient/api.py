@@ -1,5 +1,6 @@
 """The Python interface: load a model once, then iterate over the maps or masks of any number of videos."""
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fractions import Fraction
@@ -62,6 +63,8 @@ def load_model(
 
     check_engine(engine, device, dtype, exact=exact)
     network, entry = load_network(model, weights=weights, offline=offline, progress=progress)
+    if entry.parameters is None:
+        entry = dataclasses.replace(entry, parameters=_parameters(network))
     runner = open_runner(
         network,
         entry.architecture,
@@ -191,6 +194,11 @@ def list_models() -> dict[str, WeightsEntry]:
     from vsalient.checkpoints import registry, status
 
     return {name: entry for name, entry in registry().items() if status(entry) not in ("not published", "missing")}
+
+
+def _parameters(network: "nn.Module | Network") -> int:
+    module: Any = getattr(network, "module", network)
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def _loaded(model: str | Path | Model) -> Model:

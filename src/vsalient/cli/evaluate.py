@@ -20,6 +20,7 @@ from vsalient.vocabulary import PROTOCOLS
 if TYPE_CHECKING:
     from vsalient.evaluation.compare import Spread
     from vsalient.evaluation.dataset import Evaluation
+    from vsalient.evaluation.predict import Predicted
 
 STDOUT = "-"
 
@@ -216,7 +217,7 @@ def command(
     from vsalient.cli.scoreboard import Scoreboard
     from vsalient.evaluation.dataset import evaluate
 
-    board = Scoreboard(quiet=quiet)
+    board, predicted = Scoreboard(quiet=quiet), None
     with board, _maps_folder(keep_maps) as folder:
         if model is not None:
             assert frames is not None
@@ -231,7 +232,10 @@ def command(
                             protocol=protocol),
                 progress=board.predicted, say=board.say,
             )  # fmt: skip
-            given.append(predicted)
+            given.append(predicted.folder)
+            # What the user gives under these names stands.
+            for name, cell in predicted.columns().items():
+                further.setdefault(name, ["–"] * (len(given) - 1) + [cell])
         evaluation = evaluate(
             given,
             truth,
@@ -256,7 +260,7 @@ def command(
         if report is not None:
             _write_report(evaluation, report, frames)
     spread = _spread(evaluation) if intervals else None
-    _write(evaluation, json_path, csv_path, spread)
+    _write(evaluation, json_path, csv_path, spread, predicted)
     if table is not None:
         _write_table(evaluation, table, further)
     if STDOUT not in (json_path, csv_path):
@@ -336,12 +340,20 @@ def _write_report(evaluation: "Evaluation", path: Path, frames: Path | None) -> 
 
 
 def _write(
-    evaluation: "Evaluation", json_path: str | None, csv_path: str | None, spread: "Spread | None" = None
+    evaluation: "Evaluation",
+    json_path: str | None,
+    csv_path: str | None,
+    spread: "Spread | None",
+    predicted: "Predicted | None",
 ) -> None:
     from vsalient.evaluation.output import as_csv, as_json
 
     if json_path is not None:
-        _put(json.dumps(as_json(evaluation, spread), indent=1, ensure_ascii=False) + "\n", json_path)
+        everything = as_json(evaluation, spread)
+        if predicted is not None:
+            everything["predictions"][-1]["parameters"] = predicted.parameters
+            everything["predictions"][-1]["frames_per_second"] = predicted.frames_per_second
+        _put(json.dumps(everything, indent=1, ensure_ascii=False) + "\n", json_path)
     if csv_path is not None:
         _put(as_csv(evaluation), csv_path)
 

@@ -185,17 +185,20 @@ def _area(text: str) -> float:
 
 
 def _pair_maps(sources: list[Path], maps: Path) -> dict[Path, Path]:
-    """Find each input's maps: `maps` itself for one input, else what is named like the input inside it.
+    """Find each input's maps: `maps` itself for one input, else what is named like the input inside it, or after it.
 
     Raises:
         InputError: there are none, or several that would fit.
+        DataError: the same, of names made by a template.
     """
     from vsalient.cli.shared.naming import stem_of
 
     if not maps.exists():
         raise InputError(f"{maps} does not exist; give --maps a folder of maps or a gray video.")
-    inside = list(maps.iterdir()) if maps.is_dir() else []
+    own = {source.resolve() for source in sources}
+    inside = [entry for entry in maps.iterdir() if entry.resolve() not in own] if maps.is_dir() else []
     found: dict[Path, Path] = {}
+    named: dict[str, Path] | None = None
     for source in sources:
         stem = stem_of(source)
         names = (stem, f"{stem}_maps", f"{stem}_saliency")
@@ -204,11 +207,36 @@ def _pair_maps(sources: list[Path], maps: Path) -> dict[Path, Path]:
             raise InputError(f"{fitting[0]} and {fitting[1]} could both be the maps of {source}; remove one.")
         if fitting:
             found[source] = fitting[0]
-        elif len(sources) == 1 and _has_frames(maps):
+            continue
+        if len(sources) == 1 and _has_frames(maps):
             found[source] = maps
-        else:
-            raise InputError(f"{maps} holds no maps of {source}; they must be called {' or '.join(names)}.")
+            continue
+        named = _named_by_template(sources, maps) if named is None else named
+        if stem not in named:
+            raise InputError(
+                f"{maps} holds no maps of {source}; they must be called {' or '.join(names)}, or as one template of "
+                "-o names them all."
+            )
+        found[source] = named[stem]
     return found
+
+
+def _named_by_template(sources: Sequence[Path], maps: Path) -> "dict[str, Path]":
+    """Stem -> the maps that `-o` put below a folder under a name made of it, found as `evaluate` finds predictions."""
+    from vsalient.cli.shared.naming import stem_of
+    from vsalient.datasets.layout import find_partner, find_tree
+
+    try:
+        tree = find_tree(maps, "maps")
+    except InputError:
+        return {}
+    own = {path.resolve() for path in sources}
+    kinds = [kind for kind in KINDS.values() if kind.name not in ("maps", "video")]
+    others = tuple(f"_{word}" for kind in kinds for word in (kind.label, kind.name))
+    tree = {name: one for name, one in tree.items() if one.path.resolve() not in own and not name.endswith(others)}
+    stems = {stem_of(path) for path in sources}
+    partners = {stem: find_partner(stem, stems, tree) for stem in stems}
+    return {stem: partner.path for stem, partner in partners.items() if partner is not None}
 
 
 def _has_frames(path: Path) -> bool:

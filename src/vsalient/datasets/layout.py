@@ -4,7 +4,7 @@ Only names are looked at here; nothing is decoded.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -130,8 +130,8 @@ def select_sequences(tree: Tree, names: Sequence[str] | None, root: Path) -> Tre
     return {name: tree[name if name in tree else by_last[name]] for name in names}
 
 
-def find_partner(name: str, truth: Tree, predictions: Tree) -> Stored | None:
-    """Return the prediction of a sequence.
+def find_partner(name: str, truth: Collection[str], predictions: Tree) -> Stored | None:
+    """Return the prediction of a sequence, one of those named in `truth`.
 
     It has the same name, or the same last folder, or that with an ending like `_saliency` or `_maps`, or with the
     ending that most predictions have (`bear_3dc-lite`, `bus_3dc-lite`, as a template writes), or it is the only one on

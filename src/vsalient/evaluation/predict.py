@@ -1,6 +1,8 @@
 """Run a model on a data set's frames and keep its maps, to be scored like anybody's."""
 
+import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,28 @@ if TYPE_CHECKING:
     from vsalient.types import MaskArray, SaliencyArray
 
 
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """Maps that a model has written.
+
+    Attributes:
+        folder: holds the sequences' folders.
+        parameters: of the network, None where nobody can count them.
+        frames_per_second: from reading the frames to their maps on disk, loading the network left out; None where all
+            were there already.
+    """
+
+    folder: Path
+    parameters: int | None
+    frames_per_second: float | None
+
+    def columns(self) -> dict[str, str]:
+        """The same for tables."""
+        millions = None if self.parameters is None else f"{self.parameters / 1e6:.2f}"
+        speed = None if self.frames_per_second is None else f"{self.frames_per_second:.3g}"
+        return {"params (M)": millions or "–", "frames/s": speed or "–"}
+
+
 def predict_sequences(
     model: "str | Path | Model",
     frames: Path,
@@ -34,7 +58,7 @@ def predict_sequences(
     resume: bool = False,
     progress: Callable[[str, int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
-) -> Path:
+) -> Predicted:
     """Write the model's maps of every sequence that has ground truth, as 8-bit PNGs named like the frames.
 
     Args:
@@ -52,7 +76,7 @@ def predict_sequences(
         say: takes the line on device and dtype.
 
     Returns:
-        The folder that holds the sequences' folders.
+        Where they are, and how large and how fast the model was.
 
     Raises:
         VsalientError: frames are missing, the model cannot be loaded, a map cannot be written.
@@ -75,6 +99,7 @@ def predict_sequences(
     if say is not None:
         say(f"{network.name}: {network.description}")
     root = folder / network.name
+    written, seconds = 0, 0.0
     for number, (name, partner) in enumerate(partners.items(), 1):
         assert partner is not None
         target = root / name
@@ -84,16 +109,19 @@ def predict_sequences(
                     progress(name, number, len(partners))
                 continue
             target = folder / "begun" / name
+        begun = time.perf_counter()
         for prediction in network.run(partner.path, settings, masks):
             # The reader's own name: its order of a folder is the one that counts.
             stem = prediction.frame.name or f"{prediction.index:05d}"
             _write_map(target / f"{stem}.png", prediction.mask if masks else prediction.saliency)
+            written += 1
+        seconds += time.perf_counter() - begun
         if resume and name:
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             target.replace(root / name)
         if progress is not None:
             progress(name, number, len(partners))
-    return root
+    return Predicted(root, network.entry.parameters, written / seconds if written else None)
 
 
 def _write_map(path: Path, saliency: "SaliencyArray | MaskArray") -> None:

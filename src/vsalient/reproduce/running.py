@@ -151,7 +151,7 @@ def _measure(
         resume=True,
         progress=lambda name, done, total: say(f"{experiment.key}: {name}, {done} of {total}"),
         say=say,
-    )
+    ).folder
     result = evaluate(
         [maps],
         root,
