@@ -10,11 +10,14 @@ from collections.abc import Collection, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from vsalient.errors import CheckpointError
+from vsalient.errors import CheckpointError, OptionError
+from vsalient.models.channels import normed
 from vsalient.models.csn_weights import convert_encoder
+from vsalient.models.lite_encoder import VARIANTS
 from vsalient.models.network import Network
 from vsalient.models.seg3dc_decoder import BridgeName, Decoder, RefinementName
 from vsalient.models.seg3dc_encoder import Encoder
+from vsalient.models.seg3dc_lite import SeparatedLite
 
 
 class Seg3DC(nn.Module):
@@ -26,9 +29,13 @@ class Seg3DC(nn.Module):
         decoder_width: channels throughout the decoder.
         bridge: the module between encoder and decoder (table 2b).
         refinement: the module at each scale of the decoder (table 3).
+        encoder: "csn", or an EfficientNet-Lite size such as "lite0": a small one that begins from weights of stills
+            (`vsalient.models.seg3dc_lite`); `depths` and `base_width` are csn's.
+        batch_norm: a batch norm behind the decoder's convolutions, which the engine folds away: the paper's decoder has
+            none, and needs a small learning rate.
 
     Raises:
-        OptionError: an unknown bridge or refinement.
+        OptionError: an unknown bridge, refinement or encoder.
     """
 
     def __init__(
@@ -39,10 +46,16 @@ class Seg3DC(nn.Module):
         decoder_width: int = 256,
         bridge: BridgeName = "gc3d",
         refinement: RefinementName = "rf3d",
+        encoder: str = "csn",
+        batch_norm: bool = False,
     ) -> None:
         super().__init__()
-        self.encoder = Encoder(depths=depths, base_width=base_width)
+        if encoder != "csn" and encoder not in VARIANTS:
+            raise OptionError(f"unknown encoder '{encoder}' for 3DC-Seg; known: csn, {', '.join(VARIANTS)}")
+        self.encoder = Encoder(depths=depths, base_width=base_width) if encoder == "csn" else SeparatedLite(encoder)
         self.decoder = Decoder(self.encoder.channels, width=decoder_width, bridge=bridge, refinement=refinement)
+        if batch_norm:
+            _add_norms(self.decoder)
 
     def forward(self, clip: Tensor) -> Tensor:
         """Logits of background and object.
@@ -79,12 +92,16 @@ class Seg3DC(nn.Module):
     def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
         """Take the encoder's weights from a published ir-CSN of this depth and width, strictly, less its classifier.
 
-        Names may be those of VMZ, mmaction2 or 3DC-Seg, see `vsalient.models.csn_weights`.
+        Names may be those of VMZ, mmaction2 or 3DC-Seg, see `vsalient.models.csn_weights`; a lite encoder takes a
+        published EfficientNet-Lite of its size, or the encoder of a trained 3dc-lite.
 
         Raises:
             CheckpointError: a key is unknown or missing, or a tensor has another shape.
         """
-        self.encoder.load_state_dict(convert_encoder(raw, self.encoder), strict=False)
+        if isinstance(self.encoder, SeparatedLite):
+            self.encoder.load_state_dict(self.encoder.inflate(raw), strict=False)
+        else:
+            self.encoder.load_state_dict(convert_encoder(raw, self.encoder), strict=False)
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:
@@ -93,6 +110,14 @@ class Seg3DC(nn.Module):
         Training only pushes channel 1, yet the official inference normalises over both.
         """
         return torch.softmax(logits, dim=1)[:, 1]
+
+
+def _add_norms(decoder: Decoder) -> None:
+    """A batch norm behind every convolution of the decoder but its head."""
+    for parent in list(decoder.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.Conv3d and child is not decoder.head:
+                setattr(parent, name, normed(child, batch_norm=True))
 
 
 KEY_TABLE: tuple[tuple[str, str], ...] = (
