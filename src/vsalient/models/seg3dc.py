@@ -15,6 +15,7 @@ from vsalient.models.channels import normed
 from vsalient.models.csn_weights import convert_encoder
 from vsalient.models.lite_encoder import VARIANTS
 from vsalient.models.network import Network
+from vsalient.models.partial import load_part
 from vsalient.models.seg3dc_decoder import BridgeName, Decoder, RefinementName
 from vsalient.models.seg3dc_encoder import Encoder
 from vsalient.models.seg3dc_lite import SeparatedLite
@@ -99,7 +100,7 @@ class Seg3DC(nn.Module):
             CheckpointError: a key is unknown or missing, or a tensor has another shape.
         """
         if isinstance(self.encoder, SeparatedLite):
-            self.encoder.load_state_dict(self.encoder.inflate(raw), strict=False)
+            load_part(self.encoder, self.encoder.inflate(raw))
         else:
             self.encoder.load_state_dict(convert_encoder(raw, self.encoder), strict=False)
 
