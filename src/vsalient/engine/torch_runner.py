@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vsalient.devices import dtype_name, memory_format
-from vsalient.engine import failures, policy
+from vsalient.engine import failures, onednn, policy
 from vsalient.engine.place import fold_batch_norms, place
 from vsalient.engine.precision import full_float32
 from vsalient.engine.runner import Features, Maps
@@ -51,6 +51,8 @@ class TorchRunner:
         self.folded = fold_batch_norms(module) if fuse and not exact else 0
         if not exact:
             make_planar(module)
+            if fuse and device.type == "cpu":
+                onednn.fuse(module, dtype, keep=network.encode is not None)
         self._reorder = policy.POLICIES[kind or device.type].reorder and not exact
         place(module, device, dtype, reorder=self._reorder)
         self._network = network
@@ -80,8 +82,15 @@ class TorchRunner:
         """See `Runner`; a frame's features are its tensors (1, C, h, w) on the device."""
         assert self._network.encode is not None
         with self._computing():
-            batch = self._network.encode(self._pixels(frames), **self._maps(priors))
-            return [tuple(level[slot : slot + 1] for level in batch) for slot in range(len(frames))]
+            # On a CPU one frame after the other: its features stay in the cache from one layer to the next.
+            step = len(frames) if self.exact or self._device.type != "cpu" else 1
+            found: list[Features] = []
+            for at in range(0, len(frames), step):
+                part = slice(at, at + step)
+                maps = self._maps({name: values[part] for name, values in priors.items()})
+                batch = self._network.encode(self._pixels(frames[part]), **maps)
+                found += [tuple(level[slot : slot + 1] for level in batch) for slot in range(step)]
+            return found
 
     def decode(self, features: Sequence[Features]) -> Maps:
         """See `Runner`."""

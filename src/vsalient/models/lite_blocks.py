@@ -16,6 +16,7 @@ class Conv3dNorm(nn.Module):
     """
 
     fold = (("conv", "norm"),)
+    activation = "relu"
 
     def __init__(self, inputs: int, outputs: int, kernel: tuple[int, int, int], *, act: bool = True):
         super().__init__()

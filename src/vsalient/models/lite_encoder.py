@@ -45,6 +45,7 @@ class ConvNorm2d(nn.Module):
     """Convolution, batch norm, optional ReLU6."""
 
     fold = (("conv", "norm"),)
+    activation = "relu6"
 
     def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, groups: int = 1, act: bool = True):
         super().__init__()

@@ -16,20 +16,15 @@ def local_correlation(first: Tensor, second: Tensor, radius_y: int, radius_x: in
         (N, H, W, (2·radius_y + 1)·(2·radius_x + 1)); outside the picture the products are 0. The last axis counts
         displacements: (dy, dx) is at (dy + radius_y)·(2·radius_x + 1) + dx + radius_x.
     """
-    n, _, h, w = first.shape
     rows, columns = 2 * radius_y + 1, 2 * radius_x + 1
-    wide = w + 2 * radius_x
     padded = F.pad(second, (radius_x, radius_x, radius_y, radius_y))
-    query = first.permute(0, 2, 3, 1)  # N H W C
-    key = padded.permute(0, 2, 1, 3)  # N H+2ry C W+2rx
-    volumes = []
-    for dy in range(rows):
-        # A row of queries against one whole row of keys is a band matrix; padding each of its rows by one
-        # element skews the band into columns, so that slicing picks the window.
-        products = torch.matmul(query, key[:, dy : dy + h])  # N H W W+2rx
-        skewed = F.pad(products.reshape(n, h, w * wide), (0, w)).view(n, h, w, wide + 1)
-        volumes.append(skewed[..., :columns])
-    return torch.cat(volumes, dim=3)
+    wide = padded.shape[3]
+    # Each row of queries against the rows of keys around it, which lie one behind the other: views, nothing is copied.
+    keys = padded.flatten(2).unfold(2, rows * wide, wide).transpose(1, 2)  # N H C rows·wide
+    products = torch.matmul(first.permute(0, 2, 3, 1), keys)  # N H W rows·wide
+    # The windows of two neighbours lie one query and one key apart.
+    windows = products.flatten(2).unfold(2, (rows - 1) * wide + columns, rows * wide + 1)
+    return windows.unfold(3, columns, wide).flatten(3)
 
 
 class MotionCue(nn.Module):
@@ -48,12 +43,10 @@ class MotionCue(nn.Module):
         self.match = nn.Conv2d(inputs, match, 1)
         self.temperature = nn.Parameter(torch.tensor(2.0))
         window = (2 * self.radius_y + 1) * (2 * self.radius_x + 1)
-        dy, dx = torch.meshgrid(
-            torch.arange(-self.radius_y, self.radius_y + 1) / 4.0,
-            torch.arange(-self.radius_x, self.radius_x + 1) / 4.0,
-            indexing="ij",
-        )
-        self.register_buffer("grid", torch.stack([dy.flatten(), dx.flatten()]), persistent=False)  # 2 × window
+        rows, columns = (range(-reach, reach + 1) for reach in (self.radius_y, self.radius_x))
+        # From plain numbers: arithmetic on the meta device, where shapes are tried, makes PyTorch load its compiler.
+        grid = [[dy / 4.0 for dy in rows for _ in columns], [dx / 4.0 for _ in rows for dx in columns]]
+        self.register_buffer("grid", torch.tensor(grid), persistent=False)  # 2 × window
         self.score = Conv3dNorm(2 * window, outputs, (1, 1, 1))
         self.flow = Conv3dNorm(8, outputs // 2, (1, 3, 3))
         self.mix = spacetime(outputs + outputs // 2, outputs, separable=separable)
@@ -66,10 +59,18 @@ class MotionCue(nn.Module):
     def displacement(self, scores: Tensor) -> Tensor:
         """Soft arg-max of (N, H, W, window) scores: (N, H, W, 2), in quarters of a position, y first."""
         grid, sharpness = self.get_buffer("grid").float().t(), 4.0 * self.temperature.float()
-        # One picture at a time on a CPU: its weights in float32 stay in the cache.
-        parts = torch.split(scores, 1) if scores.device.type == "cpu" and not torch.is_grad_enabled() else (scores,)
-        found = [torch.softmax(part.float() * sharpness, dim=3) @ grid for part in parts]
-        return torch.cat(found).to(scores.dtype)
+        return (torch.softmax(scores.float() * sharpness, dim=3) @ grid).to(scores.dtype)
+
+    def matched(self, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors (N, C, H, W) of frames and of others: scores (N, H, W, window), `displacement` (N, H, W, 2)."""
+        # One picture at a time on a CPU, where what is between stays in the cache.
+        one_by_one = first.device.type == "cpu" and not torch.is_grad_enabled()
+        parts = (first.split(1), second.split(1)) if one_by_one else ((first,), (second,))
+        scores, flows = [], []
+        for one, other in zip(*parts, strict=True):
+            scores.append(local_correlation(one, other, self.radius_y, self.radius_x))
+            flows.append(self.displacement(scores[-1]))
+        return torch.cat(scores), torch.cat(flows)
 
     def forward(self, match: Tensor) -> Tensor:
         """Unit vectors (B, T, C, H, W) → motion features (B, outputs, T, H, W); zeros for a still (T = 1)."""
@@ -78,8 +79,7 @@ class MotionCue(nn.Module):
             return match.new_zeros(b, self.outputs, 1, h, w)
         first = match[:, :-1].reshape(b * (t - 1), c, h, w)
         second = match[:, 1:].reshape(b * (t - 1), c, h, w)
-        scores = local_correlation(torch.cat([first, second]), torch.cat([second, first]), self.radius_y, self.radius_x)
-        flows = self.displacement(scores)
+        scores, flows = self.matched(torch.cat([first, second]), torch.cat([second, first]))
         # Channels stay the last axis, as the convolutions have them in memory: no large tensor is reordered.
         forward, backward = (x.reshape(b, t - 1, h, w, -1) for x in scores.chunk(2))
         ahead, behind = (x.reshape(b, t - 1, h, w, 2) for x in flows.chunk(2))

@@ -20,6 +20,7 @@ the only place that looks at a module's attributes. A module says what it is in 
 =====================  ===============================================================================================
 
 `fold = ((convolution, norm), ...)` on a class names attributes of which the second may be folded into the first.
+A class with `conv`, `norm` and `act` that says `activation = "relu"` or `"relu6"` lets its convolution compute it.
 """
 
 import itertools

@@ -98,7 +98,7 @@ def conv3d(
     Returns:
         (B, C', T', H', W').
     """
-    if x.dim() != 5 or isinstance(padding, str) or not _as_planes(x, weight, groups):
+    if x.dim() != 5 or isinstance(padding, str) or not as_planes(x, weight, groups):
         return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
     return _by_frames(x, weight, bias, _triple(stride), _triple(padding), _triple(dilation), groups)
 
@@ -122,7 +122,8 @@ def _planar_class(plain: type[nn.Conv3d]) -> type[PlanarConv3d]:
     return type(plain.__name__, (PlanarConv3d, plain), {"plain": plain, "__module__": plain.__module__})
 
 
-def _as_planes(x: Tensor, weight: Tensor, groups: int) -> bool:
+def as_planes(x: Tensor, weight: Tensor, groups: int) -> bool:
+    """Whether `conv3d` goes by frames; the module's text says when."""
     if x.device.type != "cpu":
         return False
     autocast = torch.is_autocast_enabled("cpu")
@@ -166,11 +167,8 @@ def _by_frames(
     for tap, first, end in taps:
         start = first * stride[0] + tap * dilation[0] - padding[0]
         seen = x[:, :, start : start + (end - first - 1) * stride[0] + 1 : stride[0]]
-        # In channels last the frames of one clip lie one behind the other, so that this copies nothing.
-        pictures = seen.transpose(1, 2).flatten(0, 1)
-        part = F.conv2d(
-            pictures, weight[:, :, tap], bias if total is None else None, stride[1:], padding[1:], dilation[1:], groups
-        )
+        rest = stride[1:], padding[1:], dilation[1:], groups
+        part = F.conv2d(pictures_of(seen), weight[:, :, tap], bias if total is None else None, *rest)
         part = part.view(x.shape[0], end - first, *part.shape[1:])
         if total is None:
             total = part
@@ -180,6 +178,11 @@ def _by_frames(
             total[:, first:end] += part
     assert total is not None
     return total.transpose(1, 2)
+
+
+def pictures_of(x: Tensor) -> Tensor:
+    """(B, C, T, H, W) → (B·T, C, H, W); in channels last the frames of one clip lie one behind the other: no copy."""
+    return x.transpose(1, 2).flatten(0, 1)
 
 
 def _stacked(
