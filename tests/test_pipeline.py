@@ -273,6 +273,35 @@ def test_frames_are_forgotten() -> None:
     assert max(peaks) <= bound, "decoded, inferred and encoded queues, and two clips"
 
 
+def test_pictures_that_nobody_wants_are_let_go() -> None:
+    """What is alive are those that the reader and the queue before the network hold, not those of whole clips."""
+    alive = weakref.WeakValueDictionary[int, Any]()
+    peaks = []
+
+    class Watched(np.ndarray):  # a plain array takes no weak reference once it is a view's base
+        pass
+
+    def watched(count: int) -> Iterator[Frame]:
+        for frame in frames(count, 60, 80):
+            pixels = frame.pixels.copy().view(Watched)
+            alive[frame.index] = pixels
+            peaks.append(len(alive))
+            yield Frame(pixels, frame.index, frame.pts, frame.time_base)
+            del pixels
+
+    wide = Procedure(clip_length=16, overlap=8, geometry="exact:16x16", multiple=8, cuts=False)
+    shown = list(saliency_maps(watched(100), BrightnessEngine(), wide, pictures=False))
+    assert [frame.index for frame, _ in shown] == list(range(100))
+    assert max(peaks) <= 3
+    for frame, saliency in shown:
+        assert frame.pixels.shape == (60, 80, 3)
+        assert not frame.pixels.any()
+        assert saliency.shape == (60, 80)
+    plain = saliency_maps(frames(100, 60, 80), BrightnessEngine(), wide)
+    for (_, saliency), (_, expected) in zip(shown, plain, strict=True):
+        np.testing.assert_array_equal(saliency, expected)
+
+
 def test_queues_hold_fewer_large_frames() -> None:
     assert queue_depth(10, 12) == 8
     assert queue_depth(2160, 3840) == 1

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -23,6 +24,7 @@ from vsalient.cli.predict import command
 from vsalient.cli.shared.naming import keep_wanted, plan_targets
 from vsalient.errors import OptionError, OutputError
 from vsalient.outputs import KINDS
+from vsalient.pipeline import saliency_maps
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -394,6 +396,35 @@ def test_only_what_is_missing_is_written_when_skipping(place: Path) -> None:
     assert [target.kind for target in kept[0].targets] == ["maps"], "an empty folder is nothing"
     (place / "b_saliency.mp4").symlink_to("nowhere")
     assert plan_targets([Path("b.mp4")], ["video"], None, model="m")[0].targets[0].exists, "a link that leads nowhere"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "1000"), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "None")]
+)
+def test_threads_that_wait_sleep_soon_unless_the_user_says_otherwise(given: dict[str, str], expected: str) -> None:
+    code = (
+        "import os, sys\nfrom vsalient.cli.shared.loading import rest_soon\nassert 'torch' not in sys.modules\n"
+        "rest_soon()\nprint(os.environ.get('GOMP_SPINCOUNT'))"
+    )
+    clean = {name: value for name, value in os.environ.items() if not name.startswith(("GOMP_", "OMP_"))}
+    run = subprocess.run([sys.executable, "-c", code], env=clean | given, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == expected
+
+
+@pytest.mark.parametrize(("kinds", "kept"), [("video,masks", False), ("video,overlay", True)])
+def test_pictures_are_kept_for_outputs_that_show_them(
+    kinds: str, kept: bool, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def maps(*arguments: Any, **options: Any) -> Any:
+        asked.append(options["pictures"])
+        return saliency_maps(*arguments, **options)
+
+    monkeypatch.setattr("vsalient.model.saliency_maps", maps)
+    write_clip(place / "clip.mp4", 12)
+    assert run("clip.mp4", "--write", kinds) == 0
+    assert asked == [kept]
 
 
 def test_the_documentation_names_options_that_exist() -> None:

@@ -183,6 +183,7 @@ class Model:
         report: Report | None = None,
         *,
         through: "Callable[[Engine], EngineLike] | None" = None,
+        pictures: bool = True,
     ) -> Maps:
         """Run over `frames`; see `vsalient.pipeline.saliency_maps`. `through` puts something before the engine.
 
@@ -190,7 +191,8 @@ class Model:
             OptionError: the model is at work on another video.
         """
         engine = self._engine if through is None else through(self._engine)
-        return saliency_maps(frames, engine, procedure, priors=self.priors, report=report, held=self._busy())
+        held = self._busy()
+        return saliency_maps(frames, engine, procedure, priors=self.priors, report=report, held=held, pictures=pictures)
 
     def _results(
         self,

@@ -80,6 +80,7 @@ def saliency_maps(
     priors: tuple[str, ...] = (),
     report: Report | None = None,
     held: AbstractContextManager[None] | None = None,
+    pictures: bool = True,
 ) -> Generator[tuple[Frame, SaliencyArray], None, None]:
     """Run the network over a stream of frames.
 
@@ -89,6 +90,8 @@ def saliency_maps(
         procedure: clip length, overlap, sizes.
         priors: per-frame inputs the network takes beside the picture, by name (`network.priors`).
         report: is kept up to date while the maps come.
+        pictures: whether the frames' pictures are wanted with the maps. Else each is let go once the network's input is
+            made of it, and a black one stands for it: those of a clip in 4K weigh 200 MB.
         held: entered before the first frame and left after the last: the engine is for one video at a time.
 
     Yields:
@@ -118,7 +121,9 @@ def saliency_maps(
         idle = getattr(engine, "idle", None)  # an engine that rests over stretches of the film says where
         if procedure.fast and idle is not None:
             raise OptionError("fast does not go with working on parts of a film: leave one of the two out")
-        prepared = _prepare(first, source, geometry, priors, report, idle, procedure)
+        keep = pictures or procedure.postprocess is not None
+        prepared = _prepare(first, source, geometry, priors, report, idle, procedure, keep=keep)
+        del first  # the name would hold it as long as the video lasts
         inputs = Ahead(prepared, depth, "vsalient-decode")
         # Short: what comes out is taken at once, unless the outputs are behind, and those have queues of their own.
         maps = Ahead(_infer(inputs, engine, procedure, report), 2, "vsalient-model")
@@ -155,6 +160,8 @@ def _prepare(
     report: Report,
     idle: Callable[[int], bool] | None,
     procedure: Procedure,
+    *,
+    keep: bool,
 ) -> Iterator[_Input]:
     """Frames → what the network takes of them; priors may look a few frames ahead, within their scene.
 
@@ -166,8 +173,9 @@ def _prepare(
 
         stream = PriorTools(procedure.flow, procedure.classifier).stream(names, every=2 if fast else 1)
         stream.idle = idle
-    inputs = _Inputs(geometry, names, stream, report, idle, fast=fast)
+    inputs = _Inputs(geometry, names, stream, report, idle, fast=fast, keep=keep)
     frame: Frame | None = first
+    del first
     while frame is not None:
         if frame.pixels.shape[:2] != geometry.source:
             height, width = frame.pixels.shape[:2]
@@ -193,8 +201,10 @@ class _Inputs:
         idle: Callable[[int], bool] | None,
         *,
         fast: bool,
+        keep: bool,
     ) -> None:
         self._geometry, self._names, self._stream, self._report, self._fast = geometry, names, stream, report, fast
+        self._keep = keep
         self._idle = idle
         self._made_last: _Input | None = None
         self._waiting: dict[int, Frame] = {}
@@ -225,19 +235,20 @@ class _Inputs:
         for index, priors in known:
             frame, skipped = self._waiting.pop(index), self._fast and self._ordinal % 2 == 1
             self._ordinal += 1
+            shown = frame if self._keep else frame.without_picture()
             if skipped:
                 from vsalient.priors import between_on
 
                 assert self._stream is not None and self._stream.between is not None
                 way = between_on(self._stream.between, self._geometry.scaled, self._geometry.padding)
-                found.append(_Input(frame, None, {}, way))
+                found.append(_Input(shown, None, {}, way))
                 continue
             last = self._made_last
             if last is not None and self._idle is not None and self._idle(index):
-                found.append(_Input(frame, last.tensor, last.priors))
+                found.append(_Input(shown, last.tensor, last.priors))
                 continue
             tensors = {name: self._geometry.apply_map(priors[name]) for name in self._names}
-            self._made_last = _Input(frame, self._geometry.apply(frame.pixels), tensors)
+            self._made_last = _Input(shown, self._geometry.apply(frame.pixels), tensors)
             found.append(self._made_last)
         return found
 

@@ -1,7 +1,7 @@
 """What flows through the pipeline: frozen records of frames, clips, videos and results. NumPy only, no torch."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +52,11 @@ class Frame:
     def time(self) -> float:
         """Presentation time in seconds."""
         return float(self.pts * self.time_base)
+
+    def without_picture(self) -> "Frame":
+        """The same frame with a black picture of its size that takes no memory: 25 MB less at 4K."""
+        black = np.broadcast_to(np.uint8(0), self.pixels.shape)
+        return replace(self, pixels=black, deep=None)
 
 
 @dataclass(frozen=True, slots=True)

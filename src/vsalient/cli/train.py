@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from vsalient.cli.shared import complete
+from vsalient.cli.shared.loading import rest_soon
 
 if TYPE_CHECKING:
     from vsalient.training.loop import Trainer
@@ -132,6 +133,7 @@ def command(
     if dry_run:
         _dry_run(stages, sources, out, as_json)
         return
+    rest_soon()
     import torch
 
     from vsalient.training import processes

@@ -100,13 +100,20 @@ class Worker:
         path = Path(task.source)
         if self.maps is None:
             model = self.loaded()
-            return (
-                self.long.maps(self, task, source, report) if self.long else model.maps(source, self.procedure, report)
-            )
+            if self.long:
+                return self.long.maps(self, task, source, report)
+            return model.maps(source, self.procedure, report, pictures=self._shows_pictures(task))
         from vsalient.run import made_earlier
 
         made = stack.enter_context(self.open(self.maps[path]))
         return made_earlier(source, made, report, cuts=self.procedure.cuts and made.info.path != path)
+
+    def _shows_pictures(self, task: Task) -> bool:
+        """Whether an output shows the frames, or masks are made with them."""
+        from vsalient.outputs.kinds import find_kind
+        from vsalient.segment.segmenter import Unsegmented
+
+        return not isinstance(self.segmenting, Unsegmented) or any(find_kind(kind).colour for kind in task.outputs)
 
     def _opened(self, task: Task, info: VideoInfo) -> "AbstractContextManager[list[Output]]":
         from vsalient.media.addresses import address_of

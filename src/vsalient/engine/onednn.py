@@ -48,11 +48,15 @@ class Fused3d(PlanarConv3d):
         if weight.shape[2] == 1 and stride[0] == 1 and padding[0] == 0:
             rest = stride[1:], padding[1:], dilation[1:], self.groups
             flat = _pointwise(self.activation, pictures_of(input), weight[:, :, 0], bias, *rest)
-            return flat.unflatten(0, (input.shape[0], input.shape[2])).transpose(1, 2)
+            return flat.view(input.shape[0], input.shape[2], *flat.shape[1:]).transpose(1, 2)
         found = conv3d(input, weight, bias, stride, padding, dilation, self.groups)
         if self.activation == "none":
             return found
         return F.relu6(found, inplace=True) if self.activation == "relu6" else F.relu(found, inplace=True)
+
+
+_FORMS: dict[type[nn.Module], type[nn.Module]] = {nn.Conv2d: Fused2d, PlanarConv3d: Fused3d}
+"""What a convolution becomes; subclasses are left alone."""
 
 
 def fuse(network: nn.Module, dtype: torch.dtype, *, keep: bool) -> int:
@@ -80,7 +84,7 @@ def fuse(network: nn.Module, dtype: torch.dtype, *, keep: bool) -> int:
             module.act = False  # type: ignore[assignment]
     count = 0
     for convolution in network.modules():
-        ours = {nn.Conv2d: Fused2d, PlanarConv3d: Fused3d}.get(type(convolution))
+        ours = _FORMS.get(type(convolution))
         plain = getattr(convolution, "padding_mode", "") == "zeros" and not isinstance(convolution.padding, str)
         if ours is None or not plain:
             assert convolution not in kinds
@@ -95,7 +99,8 @@ def fuse(network: nn.Module, dtype: torch.dtype, *, keep: bool) -> int:
 @lru_cache
 def possible(dtype: torch.dtype) -> bool:
     """Whether PyTorch's operation is there, and gives on this CPU what it should."""
-    if not torch.backends.mkldnn.is_available() or dtype not in (torch.float32, torch.bfloat16):
+    there = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    if not there or dtype not in (torch.float32, torch.bfloat16):
         return False
     if dtype == torch.bfloat16 and cpu_bfloat16() is None:
         return False

@@ -65,7 +65,7 @@ class MotionCue(nn.Module):
         """Unit vectors (N, C, H, W) of frames and of others: scores (N, H, W, window), `displacement` (N, H, W, 2)."""
         # One picture at a time on a CPU, where what is between stays in the cache.
         one_by_one = first.device.type == "cpu" and not torch.is_grad_enabled()
-        parts = (first.split(1), second.split(1)) if one_by_one else ((first,), (second,))
+        parts = [torch.split(x, 1 if one_by_one else len(x)) for x in (first, second)]
         scores, flows = [], []
         for one, other in zip(*parts, strict=True):
             scores.append(local_correlation(one, other, self.radius_y, self.radius_x))
