@@ -60,7 +60,7 @@ def cuts(frames: list[Pixels]) -> list[int]:
 
 
 @pytest.mark.parametrize("speed", [0.0, 2.0, 12.0], ids=["still", "slow", "fast"])
-@pytest.mark.parametrize("change", ["unlike", "mirrored", "zoomed"])
+@pytest.mark.parametrize("change", ["unlike", "mirrored", "zoomed", "another pan"])
 def test_cuts_are_found(change: str, speed: float) -> None:
     if change == "zoomed" and speed > 2:
         return  # nearer to what a fast camera does anyway than to a cut
@@ -70,6 +70,7 @@ def test_cuts_are_found(change: str, speed: float) -> None:
             "unlike": lambda seed=seed: scene(seed + 100, speed=speed),
             "mirrored": lambda seed=seed: mirrored(scene(seed, 20, speed=speed)[10:]),
             "zoomed": lambda seed=seed: zoomed(scene(seed, 20, speed=speed)[10:]),
+            "another pan": lambda seed=seed: mirrored(scene(seed, 20, speed=speed + 4)[10:]),
         }[change]()
         assert cuts(first + second) == [10], (seed, speed)
 

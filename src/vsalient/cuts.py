@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from vsalient.types import Frame, Pixels
 
 _SIDE = 96  # pixels of the longer side that changes are measured at
-_LEAST = 0.08  # a change below this is never a cut
+_LEAST = 0.14  # a change below this is never a cut
 _ABOVE, _MARGIN = 1.5, 0.02  # a cut changes more than this times what its neighbours do, and this on top
 _AROUND = 2  # neighbours on either side
 _STILL = 0.004  # a smaller change is a repeated picture, which tells nothing of what is usual
@@ -29,10 +29,15 @@ _SAME = 0.45  # frames further apart match when they differ by less than this sh
 _ALIKE = 0.75  # the same where brightness too says that something has come back
 _FLASH = 8.0  # levels of mean luma that a flash or a black frame differs by at least
 _BRIGHT = 40.0  # levels after which brightness alone nearly decides
+_PER_LEVEL, _MOVED_ON = (
+    1 / 250,
+    0.45,
+)  # what comes back with its brightness may have moved on by so much a level, and at most
 _RESTORED = 0.35  # share of the flash that may be left when it is over
 _STEADY = 0.35  # a pan's neighbours move by at least this share of its step
 _PANNED = 0.2  # what both frames show of a pan differs by less than this,
-_BLURRED = 0.45  # or than this where the neighbours move as far
+_BLURRED = 0.45  # or than this where the neighbours move as far,
+_FOLLOWED = 10.0  # and further than so many pixels of a look, which the flow follows by itself
 
 _Luma = NDArray[np.float32]
 
@@ -128,7 +133,7 @@ class CutFinder:
                     continue
                 flash = (a is last or (b is first and abrupt)) and step > _FLASH
                 if flash and abs(b.mean - a.mean) < _RESTORED * step:
-                    limit = share * change
+                    limit = max(share * change, min(_PER_LEVEL * step, _MOVED_ON) if step > _BRIGHT else 0.0)
                 elif interrupted:
                     limit = _SAME * change
                 else:
@@ -143,7 +148,8 @@ class CutFinder:
             far = float(np.hypot(x, y))
             if around >= _STEADY * far:
                 a, b = _overlap(first, second, x, y)
-                limit = _BLURRED if abs(around - far) < far / 4 else min(_SAME * change, _PANNED)
+                as_far = far > _FOLLOWED and abs(around - far) < far / 4
+                limit = _BLURRED if as_far else min(_SAME * change, _PANNED)
                 if a.even.size >= 0.3 * first.even.size and self._compare(a, b)[0] < limit:
                     return True
         return False

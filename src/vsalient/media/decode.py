@@ -1,5 +1,6 @@
 """Packets to pictures in presentation order, with a stand-in for every picture that damage took away."""
 
+import contextlib
 import heapq
 import logging
 from collections import deque
@@ -23,6 +24,8 @@ _EXACT_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "nut", "ivf
 # How many pictures are held back where stored times are those of decoding (AVI with B-frames): see `_sorted`.
 _WINDOW = 4
 _JUMP_SECONDS = 10
+# Packets and bytes that are kept to decode the end once more: more than a decoder's threads have at hand at once.
+_TAIL_PACKETS, _TAIL_BYTES = 32, 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class PictureStream:
         self._timed = True  # all packets have a pts
         self.interlaced = False  # two packets, one a field, may share one picture
         self._untold = 0  # packets without pts that still owe a picture
+        self._tail: deque[list[Packet[VideoStream]]] = deque()  # the last groups of pictures
+        self._last: int | None = None  # the latest pts that the decoder gave
         self.errors = 0
         self.encrypted = False
 
@@ -103,6 +108,7 @@ class PictureStream:
                 self._expect(packet)
                 if packet.is_corrupt:
                     self.errors += 1
+                self._keep(packet)
             try:
                 frames = self.stream.codec_context.decode(packet)
             except av.FFmpegError as error:
@@ -112,7 +118,42 @@ class PictureStream:
                     if self._started:
                         yield None
                 continue
-            yield from frames
+            for frame in frames:
+                if frame.pts is not None:
+                    self._last = frame.pts if self._last is None else max(self._last, frame.pts)
+                yield frame
+        yield from self._left_behind()
+
+    def _keep(self, packet: "Packet[VideoStream]") -> None:
+        """Remember the last groups, from a key frame on."""
+        if packet.is_keyframe:
+            self._tail.append([])
+        if self._tail:
+            self._tail[-1].append(packet)
+        while len(self._tail) > 1 and sum(map(len, self._tail)) - len(self._tail[0]) >= _TAIL_PACKETS:
+            self._tail.popleft()
+        if sum(kept.size for group in self._tail for kept in group) > _TAIL_BYTES:
+            self._tail.clear()
+
+    def _left_behind(self) -> Iterator[VideoFrame]:
+        """The last pictures, where damage among them ended the decoder before its threads had handed over the rest."""
+        owed = {pts for pts in self._expected if self._last is None or pts > self._last}
+        if not owed or not self._timed:
+            return
+        old = self.stream.codec_context
+        try:
+            alone = cast("av.VideoCodecContext", av.CodecContext.create(old.name, "r"))
+            alone.extradata, alone.thread_count = old.extradata, 1
+            alone.width, alone.height, alone.codec_tag = old.width, old.height, old.codec_tag
+        except (av.FFmpegError, ValueError, TypeError) as error:
+            log.debug("the end cannot be decoded once more: %s", error)
+            return
+        found = []
+        for packet in (*(packet for group in self._tail for packet in group), None):
+            with contextlib.suppress(av.FFmpegError):
+                found += [frame for frame in alone.decode(packet) if frame.pts in owed]
+        # Damage can also undo the order that a decoder gives.
+        yield from sorted(found, key=lambda frame: frame.pts or 0)
 
     def _expect(self, packet: "Packet[VideoStream]") -> None:
         """Note the pts of a packet that must show a picture."""
