@@ -24,7 +24,7 @@ from vsalient.metrics.region import jaccard
 from vsalient.pipeline import saliency_maps
 from vsalient.procedure import plan_procedure
 from vsalient.training import overlays, synthesis
-from vsalient.training.sources import PairSource, open_source
+from vsalient.training.sources import PairSource, open_pairs
 from vsalient.types import Frame
 
 Clip = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -71,9 +71,9 @@ def main() -> None:
     procedure = plan_procedure(entry)
     wanted = options.only.split(",")
     keep = [name for name in options.sequences.split(",") if name]
-    videos = [s for path in options.videos for s in sequences(open_source(path), keep, 24 if options.quick else None)]
-    second = [s for path in options.second for s in sequences(open_source(path), [], 24 if options.quick else None)]
-    stills = [open_source(path) for path in options.stills]
+    videos = [s for path in options.videos for s in sequences(open_pairs(path), keep, 24 if options.quick else None)]
+    second = [s for path in options.second for s in sequences(open_pairs(path), [], 24 if options.quick else None)]
+    stills = [open_pairs(path) for path in options.stills]
     step = 20 if options.quick else 5
     pictures = [c for source in stills for c in one_frame(source, step)]
     result: dict[str, object] = {"model": str(options.model)}

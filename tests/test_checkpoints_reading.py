@@ -216,7 +216,7 @@ def test_import_makes_verified_safetensors(tmp_path: Path, cache: Path, monkeypa
     path = checkpoints.import_checkpoint("tiny-net", tmp_path / "official.pth")
     assert path == cache / "models" / "tiny-net" / "model.safetensors"
     assert same(checkpoints.load_state_dict(path), state(5))
-    record = checkpoints.read_record("tiny-net")
+    record = checkpoints.read_cached("tiny-net")
     assert record.source_sha256 == sha256(data) and record.sha256 == checkpoints.sha256_of(path)
     assert checkpoints.status(checkpoints.registry()["tiny-net"]) == "cached"
     (tmp_path / "official.pth").unlink()
@@ -273,4 +273,4 @@ def test_a_whole_official_3dc_seg_file_imported_and_fetched(tmp_path: Path, monk
         assert same(fetched, dict(network.state_dict()))
         checkpoints.resolve(entry)
         assert len(site.requests) == 1
-    assert checkpoints.read_record("3dc-seg").source_sha256 == checkpoints.sha256_of(file)
+    assert checkpoints.read_cached("3dc-seg").source_sha256 == checkpoints.sha256_of(file)

@@ -54,7 +54,7 @@ def test_fetch_pins_converts_and_then_asks_nobody(site: Loopback, data: bytes) -
     assert path == model_file("tiny-net") and left_over(found) == ["model.safetensors", "record.json"]
     loaded = checkpoints.load_state_dict(path)
     assert loaded.keys() == state().keys() and torch.equal(loaded["head.weight"], state(1)["head.weight"])
-    record = checkpoints.read_record("tiny-net")
+    record = checkpoints.read_cached("tiny-net")
     assert (record.source, record.source_sha256, record.source_size) == (found.url, sha256(data), len(data))
     assert checkpoints.read_metadata(path)["origin"]["sha256"] == sha256(data)
     assert len(site.requests) == 1
@@ -77,7 +77,7 @@ def test_the_pinned_hash_holds_until_the_user_says_otherwise(site: Loopback, dat
     with pytest.raises(FetchError, match="pinned on"):
         checkpoints.resolve(found)
     checkpoints.resolve(found, force=True, sha256=sha256(other))
-    assert checkpoints.read_record("tiny-net").source_sha256 == sha256(other)
+    assert checkpoints.read_cached("tiny-net").source_sha256 == sha256(other)
     with pytest.raises(FetchError, match="not " + sha256(data)):
         checkpoints.resolve(found, sha256=sha256(data))
 

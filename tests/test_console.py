@@ -13,7 +13,7 @@ from tiny_model import install, write_clip
 from vsalient.cli.app import main
 from vsalient.cli.shared import console as module
 from vsalient.cli.shared.console import Console
-from vsalient.cli.shared.pace import Batch, Pace, clock_text
+from vsalient.cli.shared.pace import BatchPace, Pace, clock_text
 from vsalient.cli.shared.plain import plain, shorten, valid
 
 
@@ -63,7 +63,7 @@ def test_the_time_left_for_a_batch_goes_by_sizes(tmp_path: Path) -> None:
         files.append(tmp_path / name)
         files[-1].write_bytes(bytes(size))
     clock = Clock()
-    batch = Batch(files, clock)
+    batch = BatchPace(files, clock)
     pace = Pace(100, clock)
     assert batch.left(pace) is None
     batch.next()

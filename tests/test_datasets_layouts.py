@@ -13,7 +13,7 @@ from vsalient.cli.app import main
 from vsalient.datasets.presets import DAVIS16_TRAIN, DAVIS16_VAL, FBMS_TEST, FBMS_TRAIN
 from vsalient.datasets.spec import parse_spec
 from vsalient.errors import DataError, OptionError
-from vsalient.training.sources import open_source
+from vsalient.training.sources import open_pairs
 
 
 def write(path: Path, array: np.ndarray) -> None:
@@ -141,7 +141,7 @@ def make(kind: str, root: Path) -> None:
 )
 def test_videos_of_every_layout(tmp_path, kind, frames):
     make(kind, tmp_path / "set")
-    source = open_source(tmp_path / "set")
+    source = open_pairs(tmp_path / "set")
     assert source.names == (["bmx", "worm"] if kind == "segtrackv2" else ["a", "b"])
     assert sum(len(source.labelled(i)) for i in range(len(source.names))) == frames
     image, mask = source.read(0, source.labelled(0)[1])
@@ -173,7 +173,7 @@ def test_stills_of_every_layout(tmp_path, kind):
         stills(root / "ECSSD/images", root / "ECSSD/ground_truth_mask")
     else:
         coco(root)
-    source = open_source(root)
+    source = open_pairs(root)
     assert source.frames == len(source.names) == {"thur15k": 2, "coco": 2}.get(kind, 3)
     mask = source.read(0, 0)[1]
     if kind == "coco":
@@ -197,27 +197,27 @@ TRAIN, VAL = list(DAVIS16_TRAIN[:3]), list(DAVIS16_VAL[:2])
 )
 def test_davis_trains_on_its_training_part_only(tmp_path, lists):
     root = davis_set(tmp_path / "DAVIS", TRAIN + VAL, lists)
-    source = open_source(root)
+    source = open_pairs(root)
     assert source.names == sorted(TRAIN)
     assert source.note == "split train: 3 of 5"
     for split in ("val", "trainval", "all"):
         with pytest.raises(DataError, match=r"for validation or test of DAVIS.*--allow-test"):
-            open_source(parse_spec(f"{root}:{split}"))
-        names = open_source(parse_spec(f"{root}:{split}=2"), allow_test=True).names
+            open_pairs(parse_spec(f"{root}:{split}"))
+        names = open_pairs(parse_spec(f"{root}:{split}=2"), allow_test=True).names
         assert names == sorted(VAL if split == "val" else TRAIN + VAL)
-    assert open_source(parse_spec(f"{root}:train")).names == sorted(TRAIN)
+    assert open_pairs(parse_spec(f"{root}:train")).names == sorted(TRAIN)
     with pytest.raises(OptionError, match="no such split"):
-        open_source(parse_spec(f"{root}:nonsense"))
+        open_pairs(parse_spec(f"{root}:nonsense"))
     if lists and "2016/train" in lists:
-        assert open_source(parse_spec(f"{root}:2016/train")).names == sorted(TRAIN[:2])
+        assert open_pairs(parse_spec(f"{root}:2016/train")).names == sorted(TRAIN[:2])
 
 
 def test_a_copy_of_davis_that_is_only_validation_is_refused(tmp_path):
     root = davis_set(tmp_path / "mine", VAL)
     with pytest.raises(DataError, match="--allow-test"):
-        open_source(root)
+        open_pairs(root)
     own = davis_set(tmp_path / "own", ["one", "two", VAL[0]])
-    assert len(open_source(own).names) == 3  # a set of one's own may have a sequence of that name
+    assert len(open_pairs(own).names) == 3  # a set of one's own may have a sequence of that name
 
 
 def test_davis_2017_unsupervised_has_objects(tmp_path):
@@ -230,29 +230,29 @@ def test_davis_2017_unsupervised_has_objects(tmp_path):
             image = Image.fromarray(labels, "P")
             image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [9] * 759)
             image.save(path)
-    source = open_source(root)
+    source = open_pairs(root)
     assert source.names == [TRAIN[0]]
     assert np.array_equal(source.read(0, 2)[1], pair(4)[1])
 
 
 def test_own_lists_make_splits(tmp_path):
     root = davis_set(tmp_path / "own", ["a", "b", "c"], {"train": ["a", "b"], "val": ["c"]})
-    assert open_source(root).names == ["a", "b"]
-    assert open_source(parse_spec(f"{root}:val")).names == ["c"]
-    assert open_source(parse_spec(f"{root}:trainval")).names == ["a", "b", "c"]
+    assert open_pairs(root).names == ["a", "b"]
+    assert open_pairs(parse_spec(f"{root}:val")).names == ["c"]
+    assert open_pairs(parse_spec(f"{root}:trainval")).names == ["a", "b", "c"]
 
 
 def test_fbms_trains_on_its_training_part_only(tmp_path):
     root = fbms_set(tmp_path / "FBMS")
-    source = open_source(root)
+    source = open_pairs(root)
     assert source.names == ["bear01", "cars2"]
     assert source.labelled(0) == [0, 2, 4]
     for where in (root / "Testset", f"{root}:all", f"{root}:test"):
         with pytest.raises(DataError, match="FBMS-59"):
-            open_source(parse_spec(str(where)))
-    assert open_source(root / "Trainingset").names == ["bear01", "cars2"]
+            open_pairs(parse_spec(str(where)))
+    assert open_pairs(root / "Trainingset").names == ["bear01", "cars2"]
     assert "tennis" in FBMS_TEST and "tennis" in DAVIS16_TRAIN and "bear01" in FBMS_TRAIN
-    assert open_source(davis_set(tmp_path / "DAVIS", ["tennis", "bear"])).names == ["bear", "tennis"]
+    assert open_pairs(davis_set(tmp_path / "DAVIS", ["tennis", "bear"])).names == ["bear", "tennis"]
 
 
 def test_a_shard_of_validation_sequences_is_refused(tmp_path):
@@ -266,10 +266,10 @@ def test_a_shard_of_validation_sequences_is_refused(tmp_path):
             member.name = member.name.replace("clip0", VAL[0])
             new.addfile(member, io.BytesIO(data))
     with pytest.raises(DataError, match="validation of DAVIS"):
-        open_source(renamed)
-    assert open_source(renamed, allow_test=True).frames == 3
+        open_pairs(renamed)
+    assert open_pairs(renamed, allow_test=True).frames == 3
     with pytest.raises(OptionError, match="no splits"):
-        open_source(parse_spec(f"{path}:train"))
+        open_pairs(parse_spec(f"{path}:train"))
 
 
 def test_train_says_what_it_takes(tmp_path, capsys):
@@ -294,7 +294,7 @@ def test_train_says_what_it_takes(tmp_path, capsys):
 def test_links_back_end_nothing(tmp_path):
     root = davis(tmp_path / "DAVIS", videos=1)
     (root / "again").symlink_to(root)
-    assert open_source(root).names == ["seq0"]
+    assert open_pairs(root).names == ["seq0"]
 
 
 def truths(root: Path, kind: str) -> None:
@@ -365,7 +365,7 @@ def test_fbms_as_released_trains(tmp_path):
         write(truth / f"{name}_0001_gt.ppm", colour)
         write(truth / f"{name}_0001_PROB_gt.ppm", colour[::-1])
         (truth / f"{name}Def.dat").write_text("Total number of regions:\n2\n")
-    source = open_source(tmp_path / "FBMS")
+    source = open_pairs(tmp_path / "FBMS")
     assert source.names == ["bear01", "cars2", "ducks01"]
     for sequence in range(3):
         assert np.array_equal(source.read(sequence, 0)[1] > 0, mask)

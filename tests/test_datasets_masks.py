@@ -11,7 +11,7 @@ from training_data import davis, encode, pair, shard
 from vsalient.datasets.masks import decode_soft, decode_truth
 from vsalient.datasets.spec import parse_spec
 from vsalient.errors import DataError, DecodeError, OptionError
-from vsalient.training.sources import open_source
+from vsalient.training.sources import open_pairs
 
 
 def boxes(*labels: int, dtype: type = np.uint8) -> np.ndarray:
@@ -134,17 +134,17 @@ def test_softness_is_declared_by_the_source(tmp_path):
             info = tarfile.TarInfo(name)
             info.size = len(data)
             tar.addfile(info, io.BytesIO(data))
-    source = open_source(both)
+    source = open_pairs(both)
     assert [source.is_soft(i, 0) for i in range(2)] == [True, False]
     assert np.array_equal(source.read(0, 0)[1], ramp)
     assert set(np.unique(source.read(1, 0)[1])) == {0, 255}
-    assert not open_source(plain).is_soft(0, 0)
+    assert not open_pairs(plain).is_soft(0, 0)
 
     root = davis(tmp_path / "DAVIS", videos=1)
     (root / "Annotations/480p/seq0/00001.png").write_bytes(encode(ramp, "PNG"))
     with pytest.raises(DataError, match=r"seq0 #1.*declare its source soft"):
-        open_source(root)
-    soft = open_source(parse_spec(f"soft:{root}=2"))
+        open_pairs(root)
+    soft = open_pairs(parse_spec(f"soft:{root}=2"))
     assert soft.weight == 2
     assert soft.is_soft(0, 1)
     assert np.array_equal(soft.read(0, 1)[1], ramp)
@@ -159,18 +159,18 @@ def test_masks_that_look_soft_are_refused_before_work_starts(tmp_path, levels, t
     ramp = cv2.resize(np.tile(ramp.astype(np.uint8), (48, 1)), (640, 480), interpolation=cv2.INTER_NEAREST)
     (root / "Annotations/480p/seq0/00000.png").write_bytes(encode(ramp, "PNG"))
     with pytest.raises(DataError, match=r"seq0 #0 has .* gray values.*declare its source soft"):
-        open_source(root)
+        open_pairs(root)
     (root / "JPEGImages/480p/seq0/00000.jpg").write_bytes(encode(np.zeros((480, 640, 3), np.uint8), "JPEG"))
-    assert np.array_equal(open_source(parse_spec(f"soft:{root}")).read(0, 0)[1], ramp)
+    assert np.array_equal(open_pairs(parse_spec(f"soft:{root}")).read(0, 0)[1], ramp)
 
 
 def test_masks_of_wide_blurs_are_told_once(tmp_path, caplog):
     root = davis(tmp_path / "DAVIS", videos=1, frames=1)
     blurred = cv2.GaussianBlur(pair(0)[1], (0, 0), 4)
     (root / "Annotations/480p/seq0/00000.png").write_bytes(encode(blurred, "PNG"))
-    assert open_source(root).frames == 1
+    assert open_pairs(root).frames == 1
     assert caplog.text.count("write soft:") == 1
-    open_source(parse_spec(f"soft:{root}"))
+    open_pairs(parse_spec(f"soft:{root}"))
     assert caplog.text.count("write soft:") == 1
 
 

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from media_files import blob, ramp, write_video
-from vsalient.cli.shared.options import SECONDS
+from vsalient.cli.shared.options import SECONDS_TYPE
 from vsalient.errors import InputError, OptionError
 from vsalient.media import find_sources, open_source
 from vsalient.outputs import open_output
@@ -67,7 +67,7 @@ def test_every_and_limit(tmp_path: Path) -> None:
     ("text", "seconds"), [("2.5", 2.5), ("00:01", 1), ("1:02:03.5", 3723.5), ("90", 90), ("01:30", 90)]
 )
 def test_times(text: str, seconds: float) -> None:
-    assert SECONDS.convert(text, None, None) == seconds
+    assert SECONDS_TYPE.convert(text, None, None) == seconds
 
 
 @pytest.mark.parametrize("text", ["abc", "1:2:3:4", "1:75", "1.5:00", ""])
@@ -75,7 +75,7 @@ def test_no_times(text: str) -> None:
     from click import BadParameter
 
     with pytest.raises(BadParameter, match="no time"):
-        SECONDS.convert(text, None, None)
+        SECONDS_TYPE.convert(text, None, None)
 
 
 def test_numbered_pictures(tmp_path: Path) -> None:

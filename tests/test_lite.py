@@ -8,7 +8,7 @@ from torch import nn
 from vsalient.engine import Engine
 from vsalient.models.lite import RESIDUAL_PRIORS, Lite3DC
 from vsalient.models.lite_blocks import ClipAttention, MotionGate
-from vsalient.models.lite_encoder import VARIANTS, EfficientNetLite, convert_encoder
+from vsalient.models.lite_encoder import VARIANTS, EfficientNetLite, convert_lite_encoder
 from vsalient.models.lite_motion import MotionCue, local_correlation
 from vsalient.training.losses import deep_supervision
 
@@ -181,7 +181,7 @@ def test_convert_encoder_renames_every_key_of_the_published_layout():
             number, seen = number + 1, (stage, block)
         raw[f"_blocks.{number}.{inner[f'{part}.{kind}']}.{leaf}"] = value
     raw |= {"_conv_head.weight": torch.zeros(1), "_bn1.weight": torch.zeros(1), "_fc.bias": torch.zeros(1)}
-    converted = convert_encoder(raw, "lite1")
+    converted = convert_lite_encoder(raw, "lite1")
     assert converted.keys() == state.keys()
     assert all(torch.equal(converted[k], state[k]) for k in state)
 

@@ -335,15 +335,15 @@ def test_every_public_name_is_documented():
 
 
 def test_metric_selection():
-    default = metrics.select(["default"])
+    default = metrics.select_metrics(["default"])
     assert "T" not in default and "KL" not in default and "wF" in default
-    assert metrics.select(["J_mean", "maxE"]) == ("E", "J")
-    assert metrics.select(["O"]) == ("J", "F")
+    assert metrics.select_metrics(["J_mean", "maxE"]) == ("E", "J")
+    assert metrics.select_metrics(["O"]) == ("J", "F")
     assert "O" in metrics.results_of(("J", "F")) and "O" not in metrics.results_of(("J",))
-    assert metrics.select(["default"], fixation=True) == metrics.GROUPS["fixation"]
+    assert metrics.select_metrics(["default"], fixation=True) == metrics.GROUPS["fixation"]
     for wrong, fixation in (("nonsense", False), ("KL", False), ("J", True)):
         with pytest.raises(OptionError):
-            metrics.select([wrong], fixation=fixation)
+            metrics.select_metrics([wrong], fixation=fixation)
 
 
 def test_sequences_and_data_set_average_in_the_papers_order():

@@ -136,7 +136,7 @@ def test_a_frame_that_is_void_everywhere_is_undefined():
         metrics.weighted_f,
     ):
         assert np.isnan(measure(saliency, truth, void)).all(), measure
-    names = metrics.select(["sod"])
+    names = metrics.select_metrics(["sod"])
     results = []
     for frames in ((None,), (None, void), (void,)):
         sequence = metrics.SequenceAccumulator("a", names)

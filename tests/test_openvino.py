@@ -13,7 +13,7 @@ from tiny_model import RedNet, install, red_state, stripes, write_clip
 from vsalient.api import load_model
 from vsalient.cli.app import main
 from vsalient.engine import Engine, compiled, libraries
-from vsalient.engine.libraries import choose, open_runner, processor, user_table, write_user_table
+from vsalient.engine.libraries import choose_engine, open_runner, processor, user_table, write_user_table
 from vsalient.engine.openvino_runner import OpenVinoRunner
 from vsalient.errors import DeviceError, MissingDependencyError, OptionError
 from vsalient.models.lite import Lite3DC
@@ -99,7 +99,7 @@ def test_wrong_values_are_not_trusted(monkeypatch, caplog, tmp_path):
     with pytest.raises(DeviceError, match=r"RedNet: it fails the self-check .*try engine torch"):
         Engine(asked).run(frames, range(3))
     assert not list((tmp_path / "cache" / "openvino").glob("*.blob"))
-    monkeypatch.setattr(libraries, "choose", lambda _: ("openvino", "test"))
+    monkeypatch.setattr(libraries, "choose_engine", lambda _: ("openvino", "test"))
     engine = Engine(open_runner(network, "red", dtype="float32"))
     with caplog.at_level(logging.WARNING, "vsalient"):
         np.testing.assert_allclose(engine.run(frames, range(3)), expected, atol=1e-5)
@@ -116,7 +116,7 @@ class Untraceable(RedNet):
 def test_a_network_that_does_not_convert_runs_on_pytorch_under_auto(monkeypatch):
     network, frames = Untraceable(), clip(3, 64, 96)
     network.load_state_dict(red_state())
-    monkeypatch.setattr(libraries, "choose", lambda _: ("openvino", "test"))
+    monkeypatch.setattr(libraries, "choose_engine", lambda _: ("openvino", "test"))
     auto = Engine(open_runner(copy.deepcopy(network), "red", dtype="float32"))
     assert auto.run(frames, range(3)).max() > 0.99
     with pytest.raises(DeviceError, match="no trace of me"):
@@ -126,23 +126,23 @@ def test_a_network_that_does_not_convert_runs_on_pytorch_under_auto(monkeypatch)
 def test_which_library_runs_is_a_matter_of_tables(monkeypatch):
     monkeypatch.delenv("VSALIENT_ENGINE", raising=False)
     monkeypatch.setattr(libraries, "processor", lambda: "avx2")
-    assert choose("lite3dc")[0] == "openvino"
-    assert choose("unheard-of")[0] == "torch"
+    assert choose_engine("lite3dc")[0] == "openvino"
+    assert choose_engine("unheard-of")[0] == "torch"
     write_user_table("avx2", {"lite3dc": "torch"})
     write_user_table("amx", {"lite3dc": "openvino"})
-    assert choose("lite3dc") == ("torch", f"by {user_table()}")
+    assert choose_engine("lite3dc") == ("torch", f"by {user_table()}")
     monkeypatch.setenv("VSALIENT_ENGINE", "openvino")
-    assert choose("unheard-of")[0] == "openvino"
+    assert choose_engine("unheard-of")[0] == "openvino"
     monkeypatch.setenv("VSALIENT_ENGINE", "tensorflow")
     with pytest.raises(OptionError, match="VSALIENT_ENGINE is 'tensorflow'"):
-        choose("lite3dc")
+        choose_engine("lite3dc")
     monkeypatch.delenv("VSALIENT_ENGINE")
     user_table().write_text('[avx2]\nlite3dc = "abacus"\n')
     with pytest.raises(OptionError, match=r"engines\.toml.*\[avx2\]"):
-        choose("lite3dc")
+        choose_engine("lite3dc")
     user_table().unlink()
     monkeypatch.setattr(compiled, "available", lambda: False)
-    assert choose("lite3dc")[0] == "torch"
+    assert choose_engine("lite3dc")[0] == "torch"
 
 
 def test_the_processor_is_what_the_libraries_are_limited_to(monkeypatch):
@@ -217,9 +217,9 @@ def test_doctor_tune_remembers_the_faster_library(monkeypatch, tmp_path, capsys)
     code, said = cli(capsys, "doctor", "--tune")
     assert code == 0, said.err
     assert "openvino 6.00 frames/s" in said.out and "it does not convert" in said.out
-    assert choose("red") == ("openvino", f"by {user_table()}") and choose("scnn")[0] == "torch"
+    assert choose_engine("red") == ("openvino", f"by {user_table()}") and choose_engine("scnn")[0] == "torch"
     speeds["torch"] = 7.0
     cli(capsys, "doctor", "--tune")
-    assert choose("red")[0] == "torch"
+    assert choose_engine("red")[0] == "torch"
     code, said = cli(capsys, "doctor", "--tune", "--json")
     assert code == 1 and len(said.err.strip().splitlines()) == 1

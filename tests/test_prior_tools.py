@@ -16,7 +16,7 @@ from vsalient.priors import choose as choosing
 from vsalient.priors.choose import PriorTools
 from vsalient.training.data import ClipStream
 from vsalient.training.recipe import ClipRecipe
-from vsalient.training.sources import Mixture, open_source, split_stills
+from vsalient.training.sources import Mixture, open_pairs, split_stills
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def classifier(data, tmp_path, capsys):
 
 
 def clips(data, **recipe):
-    stills, videos = split_stills(open_source(data))
+    stills, videos = split_stills(open_pairs(data))
     table = {"frames": 3, "size": (48, 64), "kinds": {"video": 1.0}} | recipe
     return ClipStream(Mixture([stills]), Mixture([videos]), ClipRecipe(**table), priors=("motion",))
 
@@ -73,7 +73,7 @@ def test_a_recipe_and_an_entry_take_the_classifier(classifier, data, tmp_path, c
     folder.mkdir()
     import cv2
 
-    source = open_source(data)
+    source = open_pairs(data)
     for i in range(4):
         cv2.imwrite(str(folder / f"{i:05d}.png"), source.read(source.names.index("clip0"), i)[0][..., ::-1])
     seen = {}

@@ -26,7 +26,7 @@ from vsalient.priors.flow import resize_flow
 from vsalient.priors.superpixels import (
     border_shares,
     contacts,
-    describe,
+    describe_superpixels,
     flow_superpixels,
     region_means,
     region_sizes,
@@ -141,7 +141,7 @@ def test_what_is_said_of_superpixels():
     # Of the 8 outline pixels 4 belong to 0, 3 to 1 and 1 to 2.
     np.testing.assert_allclose(border_shares(LABELS), [4 / 8, 3 / 8, 1 / 8])
     assert contacts(LABELS).tolist() == [[0, 1, 3], [1, 0, 2], [3, 2, 0]]
-    features = describe(LABELS, maps)
+    features = describe_superpixels(LABELS, maps)
     own = region_means(LABELS, maps)
     assert features.shape == (3, 6)
     np.testing.assert_allclose(features[:, :2], own)
@@ -150,7 +150,7 @@ def test_what_is_said_of_superpixels():
 
 
 def test_a_frame_of_one_superpixel_has_no_neighbours():
-    features = describe(np.zeros((2, 2), np.int64), np.ones((1, 2, 2), np.float32))
+    features = describe_superpixels(np.zeros((2, 2), np.int64), np.ones((1, 2, 2), np.float32))
     assert features.tolist() == [[1, 1, 1]]
 
 

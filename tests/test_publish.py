@@ -7,7 +7,7 @@ import pytest
 
 from checkpoint_helpers import entry, isolate, sha256, state
 from loopback_hub import COMMIT, Loopback, loopback
-from vsalient.checkpoints import entry_toml, plan_upload, publish, registry_toml, save_checkpoint
+from vsalient.checkpoints import entry_toml, plan_upload, publish_model, registry_toml, save_checkpoint
 from vsalient.checkpoints.entries import Score, parse_entry
 from vsalient.checkpoints.registry import read_registry
 from vsalient.cli.app import main
@@ -80,9 +80,9 @@ def test_dry_run_shows_all_and_asks_no_network(hub: Loopback, model, capsys):
 
 def test_a_second_upload_goes_into_the_same_repository(hub: Loopback, model):
     upload = plan_upload(model, "me/my-net")
-    publish(upload, token="hf_writer", private=True)
+    publish_model(upload, token="hf_writer", private=True)
     (model / "README.md").write_text("# better\n")
-    there = publish(plan_upload(model, "me/my-net"), token="hf_writer", message="Correct the card")
+    there = publish_model(plan_upload(model, "me/my-net"), token="hf_writer", message="Correct the card")
     assert there.revision == COMMIT
     assert len(hub.uploads.created) == 1
     asked = hub.uploads.created[0]
@@ -93,7 +93,7 @@ def test_a_second_upload_goes_into_the_same_repository(hub: Loopback, model):
 
 def test_the_token_comes_from_the_environment_too(hub: Loopback, model, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_writer")
-    publish(plan_upload(model, "me/my-net"))
+    publish_model(plan_upload(model, "me/my-net"))
     assert "me/my-net" in hub.repos
 
 
@@ -131,7 +131,7 @@ def test_an_unreachable_host_is_one_line(hub: Loopback, model, capsys):
 
 def test_names_the_hub_cannot_have_are_refused(hub: Loopback, model):
     with pytest.raises(PublishError, match="no name the Hub accepts"):
-        publish(plan_upload(model, "me/--no"), token="hf_writer")
+        publish_model(plan_upload(model, "me/--no"), token="hf_writer")
     for repo in ("my-net", "me/", "/x", "a/b/c"):
         with pytest.raises(OptionError, match="USER/NAME"):
             plan_upload(model, repo)

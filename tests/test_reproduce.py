@@ -13,12 +13,12 @@ from click.testing import CliRunner
 
 from tiny_model import install
 from vsalient.cli.app import root
-from vsalient.cli.reproduce import PAPERS as OFFERED
+from vsalient.cli.reproduce import PAPER_NAMES as OFFERED
 from vsalient.datasets.presets import SEGTRACK_V2
 from vsalient.errors import OptionError
 from vsalient.reproduce.hand import Hand, lacking, parse_data
 from vsalient.reproduce.making import kept_for_training
-from vsalient.reproduce.papers import PAPERS, choose
+from vsalient.reproduce.papers import PAPERS, choose_rows
 from vsalient.reproduce.quick import make_set
 from vsalient.training.recipe import load_recipe, load_stages
 
@@ -135,7 +135,7 @@ def test_what_is_lacking_is_one_line_that_names_it():
         "dsrfcn3d table-3/davis: needs data davis16 (--data davis16=FOLDER); weights of dsrfcn3d (--weights FILE, "
         "or --train)"
     ]
-    (row,) = choose("dsrfcn3d", ("table-4",), ("rfcn3d-davis",))
+    (row,) = choose_rows("dsrfcn3d", ("table-4",), ("rfcn3d-davis",))
     assert "msra10k" in lacking(row, Hand()) and "--train" in lacking(row, Hand())
     assert lacking(row, Hand(data={"davis16": Path()}, train=True, train_on=("x",))) == ""
 
@@ -215,9 +215,9 @@ def test_a_split_that_is_not_there_is_told_before_training(davis, tmp_path):
 
 
 def test_a_place_is_meant_as_it_is_written():
-    assert {row.place for row in choose("scnn", ("fig-7",))} == {"Fig. 7a", "Fig. 7b", "Fig. 7c"}
-    assert {row.place for row in choose("scnn", ("table-I",))} == {"Table I"}
-    assert {row.place for row in choose("3dc-seg", ("table-2", "table-3"))} == {
+    assert {row.place for row in choose_rows("scnn", ("fig-7",))} == {"Fig. 7a", "Fig. 7b", "Fig. 7c"}
+    assert {row.place for row in choose_rows("scnn", ("table-I",))} == {"Table I"}
+    assert {row.place for row in choose_rows("3dc-seg", ("table-2", "table-3"))} == {
         *("Table 2a", "Table 2b", "Table 2c", "Table 3")
     }
 

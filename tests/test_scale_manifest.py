@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from vsalient.errors import DataError, InputError, OptionError, OutputError
-from vsalient.scale.identity import fingerprint, identify, measure
+from vsalient.scale.identity import fingerprint, identify, measure_file
 from vsalient.scale.manifest import ManifestWriter, check_settings, read_manifest
 
 
@@ -136,10 +136,10 @@ def test_identities(tmp_path: Path) -> None:
         (folder / f"{number}.png").write_bytes(b"png")
     before = identify(folder)
     (folder / ".hidden").write_bytes(b"x")
-    assert identify(folder) == before and measure(folder) == 9
+    assert identify(folder) == before and measure_file(folder) == 9
     (folder / "1.png").rename(folder / "7.png")
     assert identify(folder) != before
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(InputError, match="no regular file"):
         identify(tmp_path / "pipe")
-    assert measure(tmp_path / "missing") is None
+    assert measure_file(tmp_path / "missing") is None

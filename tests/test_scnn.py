@@ -8,7 +8,7 @@ from vsalient.engine import Engine
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.models import build
 from vsalient.models.scnn import FrameFeatures, convert_checkpoint
-from vsalient.models.vgg import BLOCKS, DenseVGG, convert_vgg16
+from vsalient.models.vgg import VGG_BLOCKS, DenseVGG, convert_vgg16
 
 
 def test_full_size_shapes_at_every_block():
@@ -26,7 +26,7 @@ def test_full_size_shapes_at_every_block():
 
 def test_parameter_counts():
     pairs, inputs = [], 3
-    for channels, count in BLOCKS:
+    for channels, count in VGG_BLOCKS:
         for _ in range(count):
             pairs.append((inputs, channels))
             inputs = channels
@@ -114,7 +114,7 @@ def test_gradients_reach_both_networks_through_the_product():
 def torchvision_vgg16():
     """Keys and shapes of torchvision's VGG-16, on the meta device but for fc6, whose values matter."""
     state, inputs, index = {}, 3, 0
-    for channels, count in BLOCKS:
+    for channels, count in VGG_BLOCKS:
         for _ in range(count):
             state[f"features.{index}.weight"] = torch.empty(channels, inputs, 3, 3, device="meta")
             state[f"features.{index}.bias"] = torch.empty(channels, device="meta")

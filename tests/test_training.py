@@ -16,7 +16,7 @@ from vsalient.errors import CheckpointError, DataError, OptionError
 from vsalient.training.initial import initialise
 from vsalient.training.loop import Trained, Trainer, schedule
 from vsalient.training.recipe import built_in, load_recipe, load_stages
-from vsalient.training.sources import open_source
+from vsalient.training.sources import open_pairs
 
 RECIPE = """
 architecture = "lite3dc"
@@ -58,7 +58,7 @@ def data(tmp_path):
 
 
 def train(recipe, data, out, *overrides, **options):
-    return Trainer(load_recipe(str(recipe), overrides), [open_source(data)], out, workers=0, **options)
+    return Trainer(load_recipe(str(recipe), overrides), [open_pairs(data)], out, workers=0, **options)
 
 
 def run_cli(*args, capsys):
@@ -411,7 +411,7 @@ PAPERS = {
 @pytest.mark.parametrize("name", sorted(PAPERS))
 def test_each_papers_recipe_trains_its_network(name, data, tmp_path):
     overrides = [*PAPERS[name], "steps=2", "batch=1", 'held_out=["clip1"]']
-    trainer = Trainer(load_recipe(name, overrides), [open_source(data)], tmp_path / "run", workers=0)
+    trainer = Trainer(load_recipe(name, overrides), [open_pairs(data)], tmp_path / "run", workers=0)
     before = {k: v.clone() for k, v in trainer.network.state_dict().items()}
     trainer.run()
     after = trainer.network.state_dict()
@@ -422,10 +422,10 @@ def test_each_papers_recipe_trains_its_network(name, data, tmp_path):
 
 def test_scnn_cascade_starts_from_its_first_network(data, tmp_path):
     overrides = [*PAPERS["scnn-spatial"], "steps=1", "batch=1", 'held_out=["clip1"]']
-    first = Trainer(load_recipe("scnn-spatial", overrides), [open_source(data)], tmp_path / "a", workers=0)
+    first = Trainer(load_recipe("scnn-spatial", overrides), [open_pairs(data)], tmp_path / "a", workers=0)
     weights = first.run()
     cascade = load_recipe("scnn-cascade", overrides)
-    second = Trainer(cascade, [open_source(data)], tmp_path / "b", workers=0, init=str(weights))
+    second = Trainer(cascade, [open_pairs(data)], tmp_path / "b", workers=0, init=str(weights))
     state = second.network.state_dict()
     same = [k for k in state if k.startswith("guided.") and torch.equal(state[k], state["spatial." + k[7:]])]
     fresh = [k for k in state if k.startswith("guided.") and state[k].shape != state["spatial." + k[7:]].shape]

@@ -14,7 +14,7 @@ from vsalient.training import losses, synthesis
 from vsalient.training.contact import contact_sheet
 from vsalient.training.data import ClipStream, sample_indices
 from vsalient.training.recipe import ClipRecipe, load_recipe
-from vsalient.training.sources import Mixture, open_source, split_stills
+from vsalient.training.sources import Mixture, open_pairs, split_stills
 
 
 def mixtures(source):
@@ -23,7 +23,7 @@ def mixtures(source):
 
 
 def test_shard_gives_stills_and_videos_in_order(tmp_path):
-    source = open_source(shard(tmp_path / "a.tar", stills=3, videos=2, frames=6))
+    source = open_pairs(shard(tmp_path / "a.tar", stills=3, videos=2, frames=6))
     stills, videos = split_stills(source)
     assert (len(stills.names), len(videos.names), videos.frames) == (3, 2, 12)
     image, mask = videos.read(0, 4)
@@ -39,7 +39,7 @@ def test_davis_folder_and_its_palette_masks(tmp_path):
     palette = Image.fromarray(mask).convert("P")
     palette.putdata(mask.flatten().tolist())
     palette.save(root / "Annotations/480p/seq0/00001.png")
-    source = open_source(root)
+    source = open_pairs(root)
     assert source.names == ["seq0", "seq1"]
     assert np.array_equal(source.read(0, 1)[1], pair(2)[1])
 
@@ -51,7 +51,7 @@ def test_fbms_folder_has_sparse_truth(tmp_path):
         (folder / f"marple1_{i:03d}.jpg").write_bytes(encode(pair(i)[0], "JPEG"))
     for i in (0, 3):
         (folder / "GroundTruth" / f"{i:03d}_gt.png").write_bytes(encode(pair(i)[1], "PNG"))
-    source = open_source(tmp_path)
+    source = open_pairs(tmp_path)
     assert source.names == ["marple1"]
     assert [source.is_labelled(0, i) for i in range(source.length(0))] == [True, False, False, True]
 
@@ -61,14 +61,14 @@ def test_image_and_mask_folders(tmp_path):
         (tmp_path / name).mkdir()
         for i in range(3):
             (tmp_path / name / f"{i}.{suffix}").write_bytes(encode(pair(i)[index], kind))
-    assert open_source(tmp_path).frames == 3
+    assert open_pairs(tmp_path).frames == 3
 
 
 def test_msra_layout_in_one_folder(tmp_path):
     for i in range(2):
         (tmp_path / f"{i}.jpg").write_bytes(encode(pair(i)[0], "JPEG"))
         (tmp_path / f"{i}.png").write_bytes(encode(pair(i)[1], "PNG"))
-    assert open_source(tmp_path).names == ["0", "1"]
+    assert open_pairs(tmp_path).names == ["0", "1"]
 
 
 @pytest.mark.parametrize("make", ["missing", "empty", "text"])
@@ -79,7 +79,7 @@ def test_bad_data_is_one_clear_error(tmp_path, make):
     elif make == "text":
         path.write_text("not a tar")
     with pytest.raises(DataError, match="data"):
-        open_source(path)
+        open_pairs(path)
 
 
 def test_mask_of_another_size_is_named(tmp_path):
@@ -87,11 +87,11 @@ def test_mask_of_another_size_is_named(tmp_path):
     small = np.zeros((10, 10), np.uint8)
     (root / "Annotations/480p/seq0/00002.png").write_bytes(encode(small, "PNG"))
     with pytest.raises(DataError, match=r"seq0 #2.*64×48.*10×10"):
-        open_source(root).read(0, 2)
+        open_pairs(root).read(0, 2)
 
 
 def test_clip_n_depends_on_seed_and_n_alone(tmp_path):
-    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar")))
+    stills, videos = mixtures(open_pairs(shard(tmp_path / "a.tar")))
     recipe = ClipRecipe(frames=3, size=(32, 48), kinds={"video": 1.0, "independent": 1.0, "affine": 1.0, "slide": 1.0})
     whole = ClipStream(stills, videos, recipe, seed=5)
     again = ClipStream(stills, videos, recipe, seed=5)
@@ -105,7 +105,7 @@ def test_clip_n_depends_on_seed_and_n_alone(tmp_path):
 
 
 def test_weights_decide_how_often_a_source_is_drawn(tmp_path):
-    often, rarely = open_source(shard(tmp_path / "a.tar")), open_source(shard(tmp_path / "b.tar"))
+    often, rarely = open_pairs(shard(tmp_path / "a.tar")), open_pairs(shard(tmp_path / "b.tar"))
     often.weight, rarely.weight = 9.0, 1.0
     mixture, rng = Mixture([often, rarely]), np.random.default_rng(0)
     drawn = sum(mixture.draw(rng)[0] is often for _ in range(400))
@@ -205,7 +205,7 @@ def test_a_transplant_without_an_object_is_the_clip_itself():
 
 
 def test_a_real_clip_may_show_a_frame_twice(tmp_path):
-    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", stills=3)))
+    stills, videos = mixtures(open_pairs(shard(tmp_path / "a.tar", stills=3)))
     for repeat, twins in ((0.0, 0), (1.0, 1)):
         recipe = ClipRecipe(frames=3, size=(64, 96), kinds={"video": 1.0}, max_gap=1, repeat=repeat)
         stream = ClipStream(stills, videos, recipe)
@@ -216,7 +216,7 @@ def test_a_real_clip_may_show_a_frame_twice(tmp_path):
 
 
 def test_stills_are_unrelated_and_marked_as_such(tmp_path):
-    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", stills=30)))
+    stills, videos = mixtures(open_pairs(shard(tmp_path / "a.tar", stills=30)))
     stream = ClipStream(stills, videos, ClipRecipe(frames=4, size=(32, 48), kinds={"stills": 1.0}))
     frames, masks, apart, soft, labelled = stream.sample(0)
     assert apart and frames.shape == (4, 32, 48, 3) and masks.shape == (4, 32, 48)
@@ -230,7 +230,7 @@ def test_stills_are_unrelated_and_marked_as_such(tmp_path):
 @pytest.mark.parametrize("name", ["dsrfcn3d-pseudo", "dsrfcn3d-video"])
 def test_dsrfcn3d_s_clips_are_rescaled_cropped_and_mirrored_and_nothing_else(tmp_path, name):
     """Section 4.2: each clip is a window of 112×112 of its frames at 128×171, or its mirror image."""
-    source = open_source(shard(tmp_path / "data.tar"))
+    source = open_pairs(shard(tmp_path / "data.tar"))
     stills, videos = mixtures(source)
     recipe = load_recipe(name).clips
     assert (recipe.size, recipe.rescale, recipe.reverse) == ((112, 112), (128, 171), 0)
@@ -254,7 +254,7 @@ def test_dsrfcn3d_s_clips_are_rescaled_cropped_and_mirrored_and_nothing_else(tmp
 
 
 def test_a_recipe_without_augmentation_shows_pictures_as_they_are(tmp_path):
-    source = open_source(shard(tmp_path / "data.tar"))
+    source = open_pairs(shard(tmp_path / "data.tar"))
     stills, videos = mixtures(source)
     for kind in ("still", "video"):
         recipe = ClipRecipe(frames=2, size=SIZE, kinds={kind: 1.0}, max_gap=1, reverse=0.0, augment="none")
@@ -266,7 +266,7 @@ def test_a_recipe_without_augmentation_shows_pictures_as_they_are(tmp_path):
 @pytest.mark.parametrize("kind", ["video", "affine", "still"])
 def test_the_last_frames_motion_looks_ahead_where_the_loss_sees_it_alone(tmp_path, kind):
     """As in a video that goes on: to the frame after the clip, which the network never sees."""
-    source = open_source(shard(tmp_path / "data.tar"))
+    source = open_pairs(shard(tmp_path / "data.tar"))
     stills, videos = mixtures(source)
     recipe = ClipRecipe(frames=4, size=(48, 64), kinds={kind: 1.0}, max_gap=1, target="last")
     stream = ClipStream(stills, videos, recipe, priors=("motion",))
@@ -280,7 +280,7 @@ def test_the_last_frames_motion_looks_ahead_where_the_loss_sees_it_alone(tmp_pat
 
 
 def test_priors_of_clips_and_of_stills(tmp_path):
-    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", stills=3)))
+    stills, videos = mixtures(open_pairs(shard(tmp_path / "a.tar", stills=3)))
     names = ("residual", "flow")
     for kind, moving in (("independent", True), ("stills", False)):
         recipe = ClipRecipe(frames=3, size=(64, 96), kinds={kind: 1.0})
@@ -293,13 +293,13 @@ def test_priors_of_clips_and_of_stills(tmp_path):
 
 @pytest.mark.parametrize("kind", ["video", "transplant"])
 def test_video_without_videos_is_refused(tmp_path, kind):
-    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar", videos=0)))
+    stills, videos = mixtures(open_pairs(shard(tmp_path / "a.tar", videos=0)))
     with pytest.raises(DataError, match="stills only"):
         ClipStream(stills, videos, ClipRecipe(kinds={kind: 1.0}))
 
 
 def test_contact_sheet_shows_rows_of_frames(tmp_path):
-    stills, videos = mixtures(open_source(shard(tmp_path / "a.tar")))
+    stills, videos = mixtures(open_pairs(shard(tmp_path / "a.tar")))
     stream = ClipStream(stills, videos, ClipRecipe(frames=3, size=(24, 32), kinds={"affine": 1.0}))
     assert contact_sheet(stream, rows=2, cell_width=32).size == (96, 48)
 

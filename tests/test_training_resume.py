@@ -21,7 +21,7 @@ from vsalient.training import processes
 from vsalient.training import state as states
 from vsalient.training.loop import Trainer
 from vsalient.training.recipe import load_recipe
-from vsalient.training.sources import open_source
+from vsalient.training.sources import open_pairs
 
 SCNN = """
 architecture = "scnn"
@@ -64,7 +64,7 @@ class Halt(Exception):
 
 
 def train(recipe, data, out, *overrides, workers=0, **options):
-    return Trainer(load_recipe(str(recipe), overrides), [open_source(data)], out, workers=workers, **options)
+    return Trainer(load_recipe(str(recipe), overrides), [open_pairs(data)], out, workers=workers, **options)
 
 
 def broken(recipe, data, out, at, *overrides, workers=0):
@@ -340,9 +340,9 @@ def test_packed_data_trains_like_any(data, recipe, tmp_path, capsys):
     parts = json.loads(out)
     assert len(parts) > 1 and all(part["bytes"] <= 0.03 * 2**20 for part in parts)
     assert sum(p["stills"] for p in parts) == 3 and sum(p["videos"] for p in parts) == 2
-    sources = [open_source(Path(part["path"])) for part in parts]
+    sources = [open_pairs(Path(part["path"])) for part in parts]
     names = sorted(name for source in sources for name in source.names)
-    assert names == sorted(open_source(data).names)
+    assert names == sorted(open_pairs(data).names)
     image, mask = sources[0].read(0, 0)
     assert max(image.shape) == 48 and set(np.unique(mask)) == {0, 255}
     specs = [x for part in parts for x in ("--data", part["path"])]

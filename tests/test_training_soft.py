@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from vsalient.datasets.found import Pair
+from vsalient.datasets.found import FoundPair
 from vsalient.errors import DataError
 from vsalient.training import augment, losses, overlays, synthesis, unreliable
 from vsalient.training.data import ClipStream
@@ -19,7 +19,9 @@ class Pictures(PairSource):
     """Sequences in memory: a bright square of the given probability on texture."""
 
     def __init__(self, lengths: list[int], value: int, soft: bool) -> None:
-        super().__init__("memory", [f"s{i}" for i in range(len(lengths))], [[Pair(bytes, bytes)] * n for n in lengths])
+        super().__init__(
+            "memory", [f"s{i}" for i in range(len(lengths))], [[FoundPair(bytes, bytes)] * n for n in lengths]
+        )
         self.value, self.soft = value, soft
 
     def read(self, sequence, index):

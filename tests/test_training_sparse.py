@@ -14,7 +14,7 @@ from vsalient.training import validation
 from vsalient.training.data import ClipStream, clip_priors, seen_slots
 from vsalient.training.losses import LOSSES
 from vsalient.training.recipe import ClipRecipe, recipe_from_dict
-from vsalient.training.sources import Mixture, open_source
+from vsalient.training.sources import Mixture, open_pairs
 from vsalient.training.steps import Stepper
 
 LABELLED = (1, 8, 15)
@@ -42,7 +42,7 @@ def clips(source, **keys):
 
 
 def test_a_sequence_reaches_from_its_first_label_to_its_last(fbms):
-    source = open_source(fbms)
+    source = open_pairs(fbms)
     assert source.names == ["marple1", "marple3"]
     assert source.length(0) == 15 and source.labelled(0) == [0, 7, 14]
     image, mask = source.read(0, 3)
@@ -52,7 +52,7 @@ def test_a_sequence_reaches_from_its_first_label_to_its_last(fbms):
 
 @pytest.mark.parametrize("target", ["all", "middle", "last"])
 def test_clips_are_of_neighbours_and_hold_a_label_that_the_loss_sees(fbms, target):
-    source = open_source(fbms)
+    source = open_pairs(fbms)
     seen, started = seen_slots(3, target), set()
     stream = clips(source, target=target)
     for number in range(20):
@@ -70,7 +70,7 @@ def test_clips_are_of_neighbours_and_hold_a_label_that_the_loss_sees(fbms, targe
 
 def test_flow_is_between_neighbours(fbms):
     """One pixel a frame, and not the seven between two labels."""
-    source = open_source(fbms)
+    source = open_pairs(fbms)
     recipe = ClipRecipe(**PLAIN, kinds={"video": 1.0})
     stream = ClipStream(Mixture([]), Mixture([source]), recipe, priors=("flow",))
     frames, _, priors, *_ = stream[2]
@@ -82,7 +82,7 @@ def test_flow_is_between_neighbours(fbms):
 
 def test_a_label_that_no_clip_can_reach_is_met_by_repeating_the_ends(fbms):
     """The loss sees the last frame, and one more is needed behind it: labels 0 and 14 lie at no such place."""
-    source = open_source(fbms)
+    source = open_pairs(fbms)
     source.pairs = [[*pairs[:7], pairs[8], *pairs[8:]] for pairs in source.pairs]
     assert source.labelled(0) == [0, 14]
     stream = ClipStream(Mixture([]), Mixture([source]), ClipRecipe(**PLAIN, kinds={"video": 1.0}, target="last"),
@@ -93,14 +93,14 @@ def test_a_label_that_no_clip_can_reach_is_met_by_repeating_the_ends(fbms):
 
 @pytest.mark.parametrize("kind", ["still", "stills", "affine", "slide", "independent"])
 def test_stills_out_of_videos_are_labelled_frames(fbms, kind):
-    stream = clips(open_source(fbms), kinds={kind: 1.0}, augment="standard")
+    stream = clips(open_pairs(fbms), kinds={kind: 1.0}, augment="standard")
     for number in range(6):
         drawn = stream.sample(number)
         assert drawn.labelled.all() and drawn.masks.any()
 
 
 def test_nothing_is_cut_out_of_a_frame_without_a_mask(fbms):
-    source = open_source(fbms)
+    source = open_pairs(fbms)
     plain = clips(source, kinds={"video": 1.0}).sample(4)
     moved = clips(source, kinds={"transplant": 1.0}).sample(4)
     assert not moved.labelled.all()
@@ -114,7 +114,7 @@ def test_the_loss_does_not_see_what_the_network_says_where_nothing_is_labelled(f
              "clips": {"frames": 3, "size": list(SIZE), "target": target},
              "loss": {"terms": {term: 1.0}, "scales": [1.0, 0.5]}}  # fmt: skip
     recipe = recipe_from_dict(table, "test")
-    stream = clips(open_source(fbms), augment="standard", overlays=0.5, target=target)
+    stream = clips(open_pairs(fbms), augment="standard", overlays=0.5, target=target)
     batch = torch.utils.data.default_collate([stream[n] for n in range(4)])
     labelled = batch.labelled[:, seen_slots(3, target)]
     stepper = Stepper(models.build("lite3dc", **table["config"]), recipe, torch.device("cpu"), "float32")
@@ -134,7 +134,7 @@ def test_the_loss_does_not_see_what_the_network_says_where_nothing_is_labelled(f
 
 @pytest.mark.parametrize(("target", "length"), [("all", 8), ("middle", 3), ("last", 3)])
 def test_validation_scores_labelled_frames_alone(fbms, monkeypatch, target, length):
-    source, truths = open_source(fbms), []
+    source, truths = open_pairs(fbms), []
     monkeypatch.setattr(validation, "score", lambda p, truth: truths.append(truth.copy()) or (0.5, 0.5))
     table = {"name": "x", "clips": {"frames": 3, "size": [32, 64], "target": target}}
     table |= {"architecture": "lite3dc", "config": {"channels": [8, 8, 8, 8, 8], "motion": 0}}
@@ -156,7 +156,7 @@ def test_pack_and_train_keep_them(fbms, tmp_path, capsys):
         0
     ]
     assert (part["videos"], part["stills"]) == (2, 0)
-    packed = open_source(tmp_path / "parts" / part["path"])
+    packed = open_pairs(tmp_path / "parts" / part["path"])
     assert packed.labelled(0) == [0, 7, 14] and packed.length(0) == 15
     recipe = tmp_path / "sparse.toml"
     recipe.write_text(

@@ -14,8 +14,8 @@ from vsalient.cli.app import main
 from vsalient.errors import DataError, OptionError
 from vsalient.training.erasing import EraseList
 from vsalient.training.simplex import solve_simplex
-from vsalient.training.sources import open_source
-from vsalient.training.weak_labels import MapSource, fuse, given_weights, label, learn_weights
+from vsalient.training.sources import open_pairs
+from vsalient.training.weak_labels import MapSource, fuse, given_weights, learn_weights, weak_label
 
 SEQUENCES, FRAMES = ("bear", "bus"), 4
 
@@ -149,8 +149,8 @@ def test_fusion_is_the_weighted_sum_at_the_first_map_s_size():
 
 def test_labels_are_cut_between_the_two_modes():
     saliency = np.where(pair(0)[1] > 0, 0.45, 0.15).astype(np.float32)
-    assert np.array_equal(label(saliency), pair(0)[1] > 0)
-    assert not label(np.zeros(SIZE, np.float32)).any()
+    assert np.array_equal(weak_label(saliency), pair(0)[1] > 0)
+    assert not weak_label(np.zeros(SIZE, np.float32)).any()
 
 
 @pytest.mark.parametrize("weights", [[1.0], [1.0, -0.5], [0.0, 0.0], [float("nan"), 1.0]])
@@ -200,7 +200,7 @@ def test_cli_learns_weights_and_writes_a_data_set_that_trains(folders, capsys):
         assert set(np.unique(weak)) == {0, 255}
         assert jaccard(weak, pair(3 * index + 20)[1]) > 0.9
         assert np.array_equal(read_mask(out / f"Annotations/bear/{index:05d}.png"), pair(3 * index)[1])
-    data = open_source(out)
+    data = open_pairs(out)
     assert data.names == list(SEQUENCES) and data.frames == 2 * FRAMES
     data.read(1, 0)
 
@@ -232,7 +232,7 @@ def test_cli_takes_a_flat_folder(folders, capsys):
     code, _, err = cli(capsys, folders / "good/bear", folders / "noise/bear", "--truth", folders / "truth/bear",
                        "--frames", folders / "pictures/bear", "--out", folders / "weak")  # fmt: skip
     assert code == 0, err
-    assert open_source(folders / "weak").frames == FRAMES
+    assert open_pairs(folders / "weak").frames == FRAMES
 
 
 RETRAIN = """

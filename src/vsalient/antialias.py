@@ -7,15 +7,15 @@ Each direction by itself, across first, with triangular weights as wide as the s
 import numpy as np
 from numpy.typing import NDArray
 
-Picture = NDArray[np.uint8]
+Channels = NDArray[np.uint8]
 
 
-def resize(pixels: Picture, size: tuple[int, int]) -> Picture:
+def resize(pixels: Channels, size: tuple[int, int]) -> Channels:
     """(H, W, C) uint8 → (h, w, C) uint8, `size` = (h, w)."""
     return _along(_along(pixels, 1, size[1]), 0, size[0])
 
 
-def _along(pixels: Picture, axis: int, length: int) -> Picture:
+def _along(pixels: Channels, axis: int, length: int) -> Channels:
     if pixels.shape[axis] == length:
         return pixels
     places, weights, bits = _taps(pixels.shape[axis], length)

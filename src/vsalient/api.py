@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vsalient.checkpoints import WeightsEntry, load_network
-from vsalient.checkpoints.progress import Progress
+from vsalient.checkpoints.progress import FetchProgress
 from vsalient.errors import OptionError
 from vsalient.figures import Report
 from vsalient.inputs import check_input, open_input
@@ -36,7 +36,7 @@ def load_model(
     exact: bool = False,
     flip: bool = False,
     offline: bool = False,
-    progress: Progress | None = None,
+    progress: FetchProgress | None = None,
 ) -> Model:
     """Load a network with its weights onto a device.
 

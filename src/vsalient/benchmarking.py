@@ -20,7 +20,7 @@ from vsalient.checkpoints import WeightsEntry
 from vsalient.model import Model
 from vsalient.procedure import Clips
 
-LONGEST = 150
+LONGEST_RUN = 150
 """Frames of the made-up video: more are never measured."""
 
 
@@ -51,7 +51,7 @@ class Row:
     yardstick: float
 
 
-def measure(
+def measure_model(
     entry: WeightsEntry, video: Path, place: Path, *, seconds: float = 10.0, clips: Clips | None = None, **options: Any
 ) -> Row:
     """Time one model on a video in this process.
@@ -67,14 +67,14 @@ def measure(
     Raises:
         VsalientError: whatever loading or running the model raises.
     """
-    model, weights = _loaded(entry, options)
+    model, weights = _loaded_network(entry, options)
     clips = clips or Clips()
     length = clips.length or entry.clip_length
     rate = 25
     begun = time.perf_counter()
     write(video, {"video": place / "warm.mp4"}, model=model, clips=clips, end=(length + 0.5) / rate, overwrite=True)
     spent = (time.perf_counter() - begun) / length
-    count = int(min(LONGEST, max(length, seconds / spent)))
+    count = int(min(LONGEST_RUN, max(length, seconds / spent)))
     unit = yardstick()
     begun, busy = time.perf_counter(), time.process_time()
     report = write(
@@ -117,7 +117,7 @@ def yardstick(rounds: int = 3) -> float:
     return best
 
 
-def make_video(path: Path, width: int, height: int, frames: int = LONGEST) -> Path:
+def make_video(path: Path, width: int, height: int, frames: int = LONGEST_RUN) -> Path:
     """A video of 25 frames a second: a texture that pans, and a disc that moves against it."""
     import av
     import cv2
@@ -140,7 +140,7 @@ def make_video(path: Path, width: int, height: int, frames: int = LONGEST) -> Pa
     return path
 
 
-def _loaded(entry: WeightsEntry, options: dict[str, Any]) -> tuple[Model, str]:
+def _loaded_network(entry: WeightsEntry, options: dict[str, Any]) -> tuple[Model, str]:
     from vsalient.api import load_model
 
     if checkpoints.status(entry) in ("bundled", "cached", "own file"):

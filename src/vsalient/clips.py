@@ -21,7 +21,7 @@ from vsalient.errors import OptionError
 from vsalient.types import Clip
 from vsalient.vocabulary import PER_FRAME_TAILS, TAILS, Tail
 
-LONGEST = 1024
+LONGEST_CLIP = 1024
 """Frames in a clip at most: far more than any network was trained on."""
 
 
@@ -31,8 +31,8 @@ def check_clips(length: int, overlap: int, tail: str = "shift", interval: int = 
         raise OptionError(f"tail policy {tail!r} is unknown: choose one of {', '.join(TAILS)}")
     if length < 1:
         raise OptionError(f"clip length {length} is too small: it must be at least 1 frame")
-    if length > LONGEST:
-        raise OptionError(f"clip length {length} is too large: a clip is held in memory, at most {LONGEST} frames")
+    if length > LONGEST_CLIP:
+        raise OptionError(f"clip length {length} is too large: a clip is held in memory, at most {LONGEST_CLIP} frames")
     if not 0 <= overlap < length:
         raise OptionError(
             f"overlap {overlap} does not fit a clip length of {length}: choose one from 0 to {length - 1}"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Columns = "dict[str, NDArray[np.object_]]"
-COLUMNS = ("state", "error", "outputs", "frames", "seconds", "result")
+RAY_COLUMNS = ("state", "error", "outputs", "frames", "seconds", "result")
 
 
 class Films:
@@ -59,7 +59,7 @@ class Films:
         import numpy as np
 
         results = [self._one(batch, row) for row in range(len(batch["path"]))]
-        added = {name: np.array([result[name] for result in results], object) for name in COLUMNS}
+        added = {name: np.array([result[name] for result in results], object) for name in RAY_COLUMNS}
         return {**{name: column for name, column in batch.items() if name != "outputs"}, **added}
 
     def _one(self, batch: Mapping[str, Any], row: int) -> dict[str, Any]:

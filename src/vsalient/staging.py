@@ -32,7 +32,7 @@ _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, err
 
 def owner_stamp() -> str:
     """`PLACE-PID-START` of this process: it differs for every process on every machine."""
-    return f"{_place()}-{os.getpid()}-{_started(os.getpid()) or 0}"
+    return f"{_move_into_place()}-{os.getpid()}-{_started(os.getpid()) or 0}"
 
 
 def staged_name(path: Path) -> Path:
@@ -43,7 +43,7 @@ def staged_name(path: Path) -> Path:
 def owner_lives(stamp: str) -> bool | None:
     """Whether the process with this stamp is alive; None when that cannot be known from here."""
     place, pid, start = stamp.split("-")
-    if place != _place():
+    if place != _move_into_place():
         return None
     if int(start):
         return _started(int(pid)) == int(start)
@@ -74,7 +74,7 @@ def publish(staged: Path, path: Path, *, overwrite: bool = False) -> None:
         _publish_folder(staged, path, overwrite=overwrite)
     elif overwrite:
         staged.replace(path)
-    elif not _rename(staged, path, _NOREPLACE):
+    elif not _rename_over(staged, path, _NOREPLACE):
         try:
             path.hardlink_to(staged)
         except FileExistsError:
@@ -99,7 +99,7 @@ def _publish_folder(staged: Path, path: Path, *, overwrite: bool) -> None:
             raise
         if not overwrite:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path)) from error
-    if not _rename(staged, path, _EXCHANGE):
+    if not _rename_over(staged, path, _EXCHANGE):
         old = staged_name(path)
         path.rename(old)
         try:
@@ -143,7 +143,7 @@ def shortened(stem: str) -> str:
 
 
 @functools.cache
-def _place() -> str:
+def _move_into_place() -> str:
     """Names this machine since it was started, and within it the container: where process ids mean something."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):
@@ -163,7 +163,7 @@ def _started(pid: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def _rename(source: Path, target: Path, flag: int) -> bool:
+def _rename_over(source: Path, target: Path, flag: int) -> bool:
     """renameat2 with a flag; False where kernel or file system lack it.
 
     Raises:

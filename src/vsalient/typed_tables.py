@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from vsalient.errors import VsalientError
 
-LARGEST = 10**12
+LARGEST_NUMBER = 10**12
 """Of a number in a table: bytes, seeds and steps are below."""
 _WORDS = {int: "a whole number", float: "a number", str: "a text", bool: "true or false"}
 
@@ -116,9 +116,9 @@ def _value(hint: Any, value: Any, path: str) -> Any:
 
 def _plain(hint: type, value: Any, path: str) -> Any:
     if hint is float and type(value) is int:
-        value = float(value) if abs(value) <= LARGEST else float("inf")
+        value = float(value) if abs(value) <= LARGEST_NUMBER else float("inf")
     if type(value) is not hint:
         raise ValueError(f"{path} must be {_WORDS[hint]}, not {value!r:.80}")
-    if isinstance(value, int | float) and not abs(value) <= LARGEST:
+    if isinstance(value, int | float) and not abs(value) <= LARGEST_NUMBER:
         raise ValueError(f"{path}: {value if isinstance(value, float) else 'a number that large'} makes no sense")
     return value

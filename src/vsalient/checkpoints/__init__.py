@@ -5,17 +5,17 @@ Importing this loads no torch; listing and locating models need none.
 
 from vsalient.checkpoints.adding import add_model
 from vsalient.checkpoints.adopting import convert, require_fit
-from vsalient.checkpoints.cache import cache_root, location, read_record, sha256_of, status
+from vsalient.checkpoints.cache import cache_root, location, read_cached, sha256_of, status
 from vsalient.checkpoints.entries import Score, WeightsEntry, entry_toml, registry_toml
 from vsalient.checkpoints.network import load_network
-from vsalient.checkpoints.progress import Progress
-from vsalient.checkpoints.publishing import Upload, plan_upload, publish
+from vsalient.checkpoints.progress import FetchProgress
+from vsalient.checkpoints.publishing import Upload, plan_upload, publish_model
 from vsalient.checkpoints.reading import entry_of_file, load_state_dict, read_metadata, save_checkpoint
 from vsalient.checkpoints.registry import Registry, read_registry, registry
 from vsalient.checkpoints.sources import Verdict, find_entry, import_checkpoint, resolve, verify
 
 __all__ = [
-    "Progress",
+    "FetchProgress",
     "Registry",
     "Score",
     "Upload",
@@ -32,9 +32,9 @@ __all__ = [
     "load_state_dict",
     "location",
     "plan_upload",
-    "publish",
+    "publish_model",
+    "read_cached",
     "read_metadata",
-    "read_record",
     "read_registry",
     "registry",
     "registry_toml",

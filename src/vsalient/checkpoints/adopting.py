@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsalient.checkpoints.cache import Record, first_line, model_file, sha256_of, write_record
+from vsalient.checkpoints.cache import CacheRecord, first_line, model_file, sha256_of, write_cached
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.checkpoints.reading import load_state_dict, read_metadata, save_checkpoint
 from vsalient.errors import CheckpointError, VsalientError
@@ -147,7 +147,7 @@ def adopt(entry: WeightsEntry, file: Path, *, origin: str, source: str, digest: 
     made = {"kind": origin, "source": source, "sha256": digest, "vsalient": __version__}
     path = model_file(entry.name)
     save_checkpoint(path, state, entry, origin=made)
-    record = Record(
+    record = CacheRecord(
         origin=origin,
         source=source,
         source_sha256=digest,
@@ -158,5 +158,5 @@ def adopt(entry: WeightsEntry, file: Path, *, origin: str, source: str, digest: 
         first_seen=first_seen or datetime.date.today().isoformat(),
         version=__version__,
     )
-    write_record(entry.name, record)
+    write_cached(entry.name, record)
     return path

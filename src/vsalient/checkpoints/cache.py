@@ -21,7 +21,7 @@ Status = Literal["bundled", "missing", "cached", "to fetch", "not published", "o
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class CacheRecord:
     """What is remembered beside a file that came from an address or was imported; pinned from then on.
 
     Attributes:
@@ -92,7 +92,7 @@ def bundled_file(entry: WeightsEntry) -> Path:
     return Path(__file__).resolve().parents[1] / "assets" / entry.file
 
 
-def read_record(name: str) -> Record | None:
+def read_cached(name: str) -> CacheRecord | None:
     """What was recorded for entry `name`, or None when nothing was.
 
     Raises:
@@ -100,7 +100,7 @@ def read_record(name: str) -> Record | None:
     """
     path = model_folder(name) / "record.json"
     try:
-        return Record(**json.loads(path.read_text(encoding="utf-8")))
+        return CacheRecord(**json.loads(path.read_text(encoding="utf-8")))
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError) as error:
@@ -109,7 +109,7 @@ def read_record(name: str) -> Record | None:
         ) from error
 
 
-def write_record(name: str, record: Record) -> None:
+def write_cached(name: str, record: CacheRecord) -> None:
     """Write the record beside the weights, in one step.
 
     Raises:
@@ -147,7 +147,7 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def applies(record: Record | None, entry: WeightsEntry) -> bool:
+def applies(record: CacheRecord | None, entry: WeightsEntry) -> bool:
     """Whether a record speaks of this entry's file: an import does, a download only of the same address."""
     return record is not None and (record.origin == "import" or record.source == entry.url)
 
@@ -161,7 +161,7 @@ def location(entry: WeightsEntry) -> Path | None:
             assert entry.file
             return Path(entry.file)
     imported = model_file(entry.name)
-    if imported.is_file() and applies(read_record(entry.name), entry):
+    if imported.is_file() and applies(read_cached(entry.name), entry):
         return imported
     if entry.source == "hub":
         return hub_file(entry)
@@ -178,7 +178,7 @@ def status(entry: WeightsEntry) -> Status:
         return "bundled" if there else "missing"
     if entry.source == "file":
         return "own file" if there else "missing"
-    if place == model_file(entry.name) and not applies(read_record(entry.name), entry):
+    if place == model_file(entry.name) and not applies(read_cached(entry.name), entry):
         return "to fetch"
     return "cached" if there else "to fetch"
 

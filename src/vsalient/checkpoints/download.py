@@ -11,7 +11,7 @@ from typing import IO, Any
 from urllib.parse import urlsplit
 
 from vsalient.checkpoints.cache import first_line, put_text
-from vsalient.checkpoints.progress import Progress
+from vsalient.checkpoints.progress import FetchProgress
 from vsalient.errors import FetchError
 from vsalient.version import __version__
 
@@ -38,7 +38,7 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 
-def download(url: str, part: Path, *, name: str, size: int | None, trusted: bool, progress: Progress) -> None:
+def download(url: str, part: Path, *, name: str, size: int | None, trusted: bool, progress: FetchProgress) -> None:
     """Download an address to the file `part`, going on where an earlier run stopped when the server can.
 
     Args:
@@ -74,7 +74,7 @@ def download(url: str, part: Path, *, name: str, size: int | None, trusted: bool
     raise FetchError(f"{reason} ({ATTEMPTS} attempts, {here} bytes are kept): run it again to go on")
 
 
-def _transfer(url: str, part: Path, name: str, *, size: int | None, trusted: bool, progress: Progress) -> None:
+def _transfer(url: str, part: Path, name: str, *, size: int | None, trusted: bool, progress: FetchProgress) -> None:
     """One attempt."""
     done, validator = _state(url, part, trusted)
     try:
@@ -142,7 +142,7 @@ def _open(url: str, done: int, validator: str) -> http.client.HTTPResponse:
     return response
 
 
-def _receive(response: http.client.HTTPResponse, part: Path, done: int, progress: Progress, host: str) -> int:
+def _receive(response: http.client.HTTPResponse, part: Path, done: int, progress: FetchProgress, host: str) -> int:
     """Append the response's body after the first `done` bytes; returns how many bytes are here."""
     with part.open("r+b" if part.exists() else "wb") as file:
         file.truncate(done)

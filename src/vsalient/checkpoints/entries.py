@@ -15,7 +15,7 @@ from vsalient.errors import WeightsError
 from vsalient.typed_tables import Text, between, filled, one_of, read_table
 from vsalient.vocabulary import GEOMETRY, GEOMETRY_FORMS, TAILS
 
-Source = Literal["bundled", "hub", "url", "none", "file"]
+WeightsSource = Literal["bundled", "hub", "url", "none", "file"]
 POSTPROCESSES = ("crf",)
 """What may follow the network, when its paper's inference has it."""
 PROTOCOL_FIELDS: dict[str, tuple[str, ...]] = {
@@ -136,7 +136,7 @@ class WeightsEntry:
     overlap: Annotated[int, between(0, 1023)]
     geometry: Annotated[str, _like(GEOMETRY, GEOMETRY_FORMS)]
     licence: Text
-    source: Source
+    source: WeightsSource
     config: Annotated[Mapping[str, Any], check_config] = field(default_factory=dict)
     tail: Annotated[str, one_of(TAILS)] = "shift"
     multiple: Annotated[int, between(1, 1024)] = 1

@@ -12,17 +12,19 @@ from typing import Any
 
 from vsalient.checkpoints.cache import first_line, hub_root
 from vsalient.checkpoints.entries import WeightsEntry
-from vsalient.checkpoints.progress import Progress, RestartsForeverError, tqdm_like
+from vsalient.checkpoints.progress import FetchProgress, RestartsForeverError, tqdm_like
 from vsalient.errors import FetchError
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
-TIMEOUT = 5.0
+HUB_TIMEOUT = 5.0
 """Seconds the host has to answer the first question."""
 _LOCAL = (errno.ENOSPC, errno.EFBIG, errno.EIO, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
 """System errors that speak of our disk, not of the network."""
 
 
-def fetch(entry: WeightsEntry, *, endpoint: str | None, token: str | None, force: bool, progress: Progress) -> Path:
+def fetch(
+    entry: WeightsEntry, *, endpoint: str | None, token: str | None, force: bool, progress: FetchProgress
+) -> Path:
     """Download the entry's file into the Hub client's cache. The hash is the caller's to check.
 
     Args:
@@ -42,7 +44,7 @@ def fetch(entry: WeightsEntry, *, endpoint: str | None, token: str | None, force
     assert entry.repo and entry.revision and entry.file
     try:
         url = hf_hub_url(entry.repo, entry.file, revision=entry.revision, endpoint=endpoint)
-        found = get_hf_file_metadata(url, token=token, timeout=TIMEOUT, endpoint=endpoint)
+        found = get_hf_file_metadata(url, token=token, timeout=HUB_TIMEOUT, endpoint=endpoint)
         if entry.size and found.size and entry.size != found.size:
             raise FetchError(
                 f"{endpoint} has {found.size} bytes for {entry.repo}/{entry.file}, but the registry says "
@@ -57,7 +59,7 @@ def fetch(entry: WeightsEntry, *, endpoint: str | None, token: str | None, force
                 endpoint=endpoint,
                 token=token,
                 force_download=force,
-                etag_timeout=TIMEOUT,
+                etag_timeout=HUB_TIMEOUT,
                 tqdm_class=tqdm_like(progress),
             )
         )
@@ -67,7 +69,7 @@ def fetch(entry: WeightsEntry, *, endpoint: str | None, token: str | None, force
             "try again later or another --endpoint"
         ) from None
     except expected_errors() as error:
-        raise FetchError(_explain(error, entry, endpoint)) from error
+        raise FetchError(_explain_fetch(error, entry, endpoint)) from error
     finally:
         progress.end()
 
@@ -89,7 +91,7 @@ def expected_errors() -> tuple[type[Exception], ...]:
     return (*known, *filter(None, [getattr(errors, "XetDownloadError", None)]))
 
 
-def _explain(error: BaseException, entry: WeightsEntry, endpoint: str) -> str:
+def _explain_fetch(error: BaseException, entry: WeightsEntry, endpoint: str) -> str:
     """One line for what the Hub's client raised: what it was about, and what to do."""
     from huggingface_hub import errors
 
@@ -123,7 +125,7 @@ def _explain(error: BaseException, entry: WeightsEntry, endpoint: str) -> str:
     if isinstance(error, OSError) and "Consistency check failed" in str(error):
         return f"the transfer of {what} from {endpoint} was cut short: run it again"
     if error.__cause__ is not None and isinstance(error, ValueError | errors.LocalEntryNotFoundError):
-        return _explain(error.__cause__, entry, endpoint)
+        return _explain_fetch(error.__cause__, entry, endpoint)
     return _unreachable(error, what, endpoint, by_hand)
 
 

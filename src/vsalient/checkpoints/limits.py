@@ -73,12 +73,12 @@ def check_config(config: Mapping[str, Any]) -> None:
         ValueError: says which argument.
     """
     for key, value in config.items():
-        left = _count(key, value, 0)
+        left = _count_values(key, value, 0)
         if left > MOST_VALUES:
             raise ValueError(f"has {left} values as '{key[:40]}': at most {MOST_VALUES} make sense")
 
 
-def _count(key: str, value: object, depth: int) -> int:
+def _count_values(key: str, value: object, depth: int) -> int:
     """How many values there are, each looked at."""
     if depth > DEEPEST:
         raise ValueError(f"is nested too deep at '{key[:40]}'")
@@ -92,9 +92,9 @@ def _count(key: str, value: object, depth: int) -> int:
             shown = str(value) if isinstance(value, float) else f"a number of {value.bit_length()} bits"
             raise ValueError(f"has {shown} as '{key[:40]}': at most {LARGEST_NUMBER} makes sense")
     elif isinstance(value, Mapping):
-        return 1 + sum(_count(f"{key}.{inner}", item, depth + 1) for inner, item in value.items())
+        return 1 + sum(_count_values(f"{key}.{inner}", item, depth + 1) for inner, item in value.items())
     elif isinstance(value, list | tuple):
-        return 1 + sum(_count(key, item, depth + 1) for item in value)
+        return 1 + sum(_count_values(key, item, depth + 1) for item in value)
     else:
         raise ValueError(f"has a {type(value).__name__} as '{key[:40]}': numbers, texts and lists are taken")
     return 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from vsalient.checkpoints.adopting import build_network, read_fitting, require_architecture
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.checkpoints.plugged import entry_of_network
-from vsalient.checkpoints.progress import Progress
+from vsalient.checkpoints.progress import FetchProgress
 from vsalient.checkpoints.sources import find_entry, resolve
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def load_network(
     sha256: str | None = None,
     endpoint: str | None = None,
     token: str | None = None,
-    progress: Progress | None = None,
+    progress: FetchProgress | None = None,
 ) -> "tuple[nn.Module | Network, WeightsEntry]":
     """Build the model's architecture, find its weights and load them strictly.
 

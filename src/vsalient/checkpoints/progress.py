@@ -3,7 +3,7 @@
 from typing import Any, Protocol
 
 
-class Progress(Protocol):
+class FetchProgress(Protocol):
     """Told of one transfer at a time, by the thread that transfers."""
 
     def say(self, message: str) -> None:
@@ -42,7 +42,7 @@ class RestartsForeverError(Exception):
 MAX_RESTARTS = 3
 
 
-def tqdm_like(progress: Progress) -> type:
+def tqdm_like(progress: FetchProgress) -> type:
     """A class that the Hub's client can use in tqdm's place; what it is told goes to `progress`."""
 
     class Bar:

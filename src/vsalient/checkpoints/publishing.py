@@ -8,7 +8,7 @@ from pathlib import Path
 from vsalient.checkpoints.cache import first_line, sha256_of
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.checkpoints.hub import DEFAULT_ENDPOINT, expected_errors
-from vsalient.checkpoints.progress import Progress, Silent
+from vsalient.checkpoints.progress import FetchProgress, Silent
 from vsalient.checkpoints.reading import file_kind
 from vsalient.checkpoints.registry import ENTRY_FILE, read_entry
 from vsalient.errors import CheckpointError, OptionError, PublishError, WeightsError
@@ -80,14 +80,14 @@ def plan_upload(folder: str | Path, repo: str) -> Upload:
     return Upload(repo, {CARD_FILE: folder / CARD_FILE, ENTRY_FILE: folder / ENTRY_FILE, inside: weights}, there)
 
 
-def publish(
+def publish_model(
     upload: Upload,
     *,
     private: bool = False,
     token: str | None = None,
     endpoint: str | None = None,
     message: str | None = None,
-    progress: Progress | None = None,
+    progress: FetchProgress | None = None,
 ) -> WeightsEntry:
     """Upload in one commit, into a new repository or an existing one; gives the entry with that commit.
 
@@ -126,11 +126,11 @@ def publish(
         for warning in told:
             progress.say(" ".join(str(warning.message).split()))
     except known as error:
-        raise PublishError(_explain(error, upload, endpoint)) from error
+        raise PublishError(_explain_hub(error, upload, endpoint)) from error
     return replace(upload.entry, revision=commit.oid)
 
 
-def _explain(error: BaseException, upload: Upload, endpoint: str) -> str:
+def _explain_hub(error: BaseException, upload: Upload, endpoint: str) -> str:
     """One line for what the Hub's client raised."""
     from huggingface_hub import errors
 
@@ -152,7 +152,7 @@ def _explain(error: BaseException, upload: Upload, endpoint: str) -> str:
         }.get(code, "try again later")
         return f"{what} ({because}): {hint}"
     if isinstance(error, RuntimeError) and error.__cause__ is not None:
-        return _explain(error.__cause__, upload, endpoint)
+        return _explain_hub(error.__cause__, upload, endpoint)
     if isinstance(error, ValueError) and "metadata in README.md" in str(error):
         return f"{what}: the Hub refuses the head of {CARD_FILE} ({' '.join(str(error).split())}); correct it"
     if isinstance(error, KeyError):

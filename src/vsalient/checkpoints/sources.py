@@ -11,7 +11,7 @@ from vsalient.checkpoints.adopting import adopt
 from vsalient.checkpoints.download import discard, download
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.checkpoints.plugged import plugged_entry
-from vsalient.checkpoints.progress import Progress, Silent
+from vsalient.checkpoints.progress import FetchProgress, Silent
 from vsalient.checkpoints.reading import entry_of_file
 from vsalient.checkpoints.registry import registry
 from vsalient.errors import CheckpointError, FetchError, OptionError, WeightsError
@@ -90,7 +90,7 @@ def resolve(
     force: bool = False,
     endpoint: str | None = None,
     token: str | None = None,
-    progress: Progress | None = None,
+    progress: FetchProgress | None = None,
 ) -> Path:
     """The weights file on this machine, fetched when it is not here. What is here costs no request.
 
@@ -160,7 +160,7 @@ def import_checkpoint(name: str, file: str | Path, *, sha256: str | None = None)
     if not file.is_file():
         raise CheckpointError(f"no checkpoint {file}; give the downloaded file's path")
     digest = cache.sha256_of(file)
-    record = cache.read_record(name)
+    record = cache.read_cached(name)
     pinned = record.source_sha256 if record and record.origin == "url" and cache.applies(record, entry) else None
     expected = sha256 or entry.sha256 or pinned
     if expected and digest != expected.lower():
@@ -183,7 +183,7 @@ def verify(entry: WeightsEntry) -> Verdict:
 def _expected(entry: WeightsEntry, path: Path | None) -> str | None:
     """The hash that the file at `path` should have: by our record if we made it, else the registry's."""
     if path is not None and path == cache.model_file(entry.name):
-        record = cache.read_record(entry.name)
+        record = cache.read_cached(entry.name)
         return record.sha256 if record else None
     return entry.sha256
 
@@ -201,7 +201,7 @@ def _checked(entry: WeightsEntry, sha256: str | None) -> Path:
             "none": f"import it again with `vsalient models import {entry.name} FILE`",
         }.get(entry.source, f"fetch it again with `vsalient models fetch {entry.name} --force`")
         raise FetchError(f"{path} has SHA-256 {actual}, expected {expected}: damaged or changed; {repair}")
-    record = cache.read_record(entry.name) if converted else None
+    record = cache.read_cached(entry.name) if converted else None
     published = record.source_sha256 if record else actual
     demanded = sha256 or entry.sha256
     if demanded and published != demanded:
@@ -227,7 +227,7 @@ def _from_hub(
     endpoint: str | None,
     token: str | None,
     force: bool,
-    progress: Progress,
+    progress: FetchProgress,
 ) -> Path:
     path = hub.fetch(entry, endpoint=endpoint, token=token, force=force, progress=progress)
     expected, actual = sha256 or entry.sha256, cache.sha256_of(path)
@@ -242,13 +242,13 @@ def _from_hub(
     return path
 
 
-def _from_url(entry: WeightsEntry, sha256: str | None, *, force: bool, progress: Progress) -> Path:
+def _from_url(entry: WeightsEntry, sha256: str | None, *, force: bool, progress: FetchProgress) -> Path:
     """Fetch, check or pin the hash, convert, and leave only the converted file."""
     assert entry.url
     with _locked(entry.name):
         if not force and cache.status(entry) == "cached":  # another process was faster
             return _checked(entry, sha256)
-        record = cache.read_record(entry.name)
+        record = cache.read_cached(entry.name)
         pinned = record if record and record.origin == "url" and record.source == entry.url else None
         expected = sha256 or entry.sha256 or (pinned.source_sha256 if pinned else None)
         part = cache.model_folder(entry.name) / f"{entry.file_name}.part"

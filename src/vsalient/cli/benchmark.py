@@ -50,18 +50,18 @@ def command(
     that does not depend much on how busy or how fast the machine is.
     """
     check_engine_options(device, dtype, False, engine=engine)
-    width, height = _size(size)
+    width, height = _frame_size(size)
     entries = {name: checkpoints.find_entry(name) for name in models} if models else checkpoints.registry()
     names = list(entries)
     options = ["--size", size, "--seconds", str(seconds), "--device", device, "--dtype", dtype, "--engine", engine]
     options += ["--fast"] * fast
     if here:
-        from vsalient.benchmarking import make_video, measure
+        from vsalient.benchmarking import make_video, measure_model
         from vsalient.procedure import Clips
 
         with tempfile.TemporaryDirectory(prefix="vsalient-benchmark-") as place:
             video = make_video(Path(place) / "video.mp4", width, height)
-            row = measure(
+            row = measure_model(
                 entries[names[0]],
                 video,
                 Path(place),
@@ -75,11 +75,11 @@ def command(
         return 0
     rows: list[dict[str, Any]] = []
     if not as_json:
-        click.echo(_line(_COLUMNS))
+        click.echo(_column_line(_COLUMNS))
     for name in names:
         rows.append(in_a_process(name, options))
         if not as_json:
-            click.echo(_shown(rows[-1]))
+            click.echo(_shown_row(rows[-1]))
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     return int(any("error" in row for row in rows))
@@ -97,7 +97,7 @@ def in_a_process(name: str, options: list[str]) -> dict[str, Any]:
     return {"model": name, "error": said[-1].removeprefix("Error: ")}
 
 
-def _shown(row: dict[str, Any]) -> str:
+def _shown_row(row: dict[str, Any]) -> str:
     if "error" in row:
         return f"{row['model']:12} {row['error']}"
     memory = "" if row["peak_mib"] is None else f"{row['peak_mib']:.0f}"
@@ -112,15 +112,15 @@ def _shown(row: dict[str, Any]) -> str:
         f"{speed * row['yardstick']:.2f}",
         row["engine"] + random,
     )
-    return _line(values)
+    return _column_line(values)
 
 
-def _line(values: tuple[str, ...]) -> str:
+def _column_line(values: tuple[str, ...]) -> str:
     name, *numbers, engine = values
     return f"{name:12} {' '.join(f'{number:>11}' for number in numbers)}  {engine}"
 
 
-def _size(text: str) -> tuple[int, int]:
+def _frame_size(text: str) -> tuple[int, int]:
     try:
         width, height = (int(part) for part in text.split("x"))
     except ValueError:

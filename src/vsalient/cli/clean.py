@@ -36,7 +36,7 @@ def command(
     FOLDER is where outputs go; the current folder when none is given. Only what vsalient staged, what belongs to you
     and whose process is gone is removed. Every run sweeps its own output folders by itself; this does so by hand.
     """
-    wanted = [folder for given in folders or (Path(),) for folder in _walk(given, recursive)]
+    wanted = [folder for given in folders or (Path(),) for folder in _leftovers_below(given, recursive)]
     found = sweep(wanted, foreign_age=age * 3600, dry_run=dry_run)
     if runs:
         found += kept_runs(wanted, foreign_age=age * 3600, dry_run=dry_run)
@@ -58,7 +58,7 @@ def _shown(leftover: Leftover) -> str:
     return str(leftover.path)
 
 
-def _walk(folder: Path, recursive: bool) -> Iterator[Path]:
+def _leftovers_below(folder: Path, recursive: bool) -> Iterator[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder} is no folder: give the folders that outputs went to")
     if not recursive:

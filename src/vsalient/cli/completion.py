@@ -31,12 +31,12 @@ def command(shell: str, install: bool) -> None:
     if not install:
         click.echo(script)
         return
-    place = _place(shell)
+    place = _script_place(shell)
     write_whole(place, script)
     click.echo(str(place))
 
 
-def _place(shell: str) -> Path:
+def _script_place(shell: str) -> Path:
     home = Path.home()
     if shell == "bash":
         data = Path(os.environ.get("XDG_DATA_HOME") or home / ".local" / "share")

@@ -77,7 +77,7 @@ def examine() -> dict[str, Any]:
         "cache": _cache(),
         "offline": {name: os.environ[name] for name in ("VSALIENT_OFFLINE", "HF_HUB_OFFLINE") if os.environ.get(name)},
         "registry": os.environ.get("VSALIENT_WEIGHTS"),
-        "models": _models(problems),
+        "models": _models_said(problems),
     }
     findings["problems"] = problems
     findings["advice"] = advice(findings)
@@ -188,7 +188,7 @@ def _cache() -> dict[str, Any]:
     }
 
 
-def _models(problems: list[str]) -> dict[str, str]:
+def _models_said(problems: list[str]) -> dict[str, str]:
     states: dict[str, str] = {}
     try:
         entries = checkpoints.registry()

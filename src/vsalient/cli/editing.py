@@ -56,7 +56,7 @@ class Editing:
         if given["levels"] is not None:
             fields["levels"] = parse_levels(given["levels"])
         fields |= {name: given[name] for name in ("choke", "feather", "steady") if given[name] is not None}
-        fields |= {name: parse_share(name, given[name]) for name in ("holes", "specks") if given[name] is not None}
+        fields |= {name: parse_percentage(name, given[name]) for name in ("holes", "specks") if given[name] is not None}
         matte = MatteOptions(**fields)
         if given["behind"] is not None:
             from vsalient.outputs.backgrounds import parse_background
@@ -100,7 +100,7 @@ class Editing:
         return Choice(self.given["codec"], self.given["quality"], self.given["preset"], int(self.given["bits"]))
 
 
-def parse_share(name: str, text: str) -> float:
+def parse_percentage(name: str, text: str) -> float:
     """Read "0.1%" or "0" as a share of the frame.
 
     Raises:

@@ -14,7 +14,7 @@ from vsalient.cli.shared.options import GroupedCommand, allow_code, option, opti
 from vsalient.datasets.presets import PRESETS
 from vsalient.errors import OptionError, OutputError
 from vsalient.files import write_whole
-from vsalient.metrics.catalogue import CATALOGUE, GROUPS, select
+from vsalient.metrics.catalogue import CATALOGUE, GROUPS, select_metrics
 from vsalient.vocabulary import PROTOCOLS
 
 if TYPE_CHECKING:
@@ -204,14 +204,14 @@ def command(
     Both are folder trees (sequence/00000.png), flat folders of pictures, or gray videos. Several predictions before
     the ground truth are compared. Every number is explained in docs/evaluate.md.
     """
-    _check(paths, model, frames, [json_path, csv_path, report, table])
+    _check_asked(paths, model, frames, [json_path, csv_path, report, table])
     if table is not None and table.suffix.lower() not in (".md", ".tex"):
         raise OptionError(f"--table {table}: the ending says what it is; give a .md or a .tex file")
     if objects and report is not None:
         raise OptionError("--report shows one mask a frame; leave it out with --objects")
     further = _columns(columns, len(paths) - 1 + (model is not None))
     names = [name.strip() for entry in metrics for name in entry.split(",") if name.strip()] or ["default"]
-    select(names, fixation=fixations is not None)
+    select_metrics(names, fixation=fixations is not None)
     truth, given = Path(paths[-1]), [Path(path) for path in paths[:-1]]
 
     from vsalient.cli.scoreboard import Scoreboard
@@ -259,8 +259,8 @@ def command(
         board.done()
         if report is not None:
             _write_report(evaluation, report, frames)
-    spread = _spread(evaluation) if intervals else None
-    _write(evaluation, json_path, csv_path, spread, predicted)
+    spread = _spread_of(evaluation) if intervals else None
+    _write_scores(evaluation, json_path, csv_path, spread, predicted)
     if table is not None:
         _write_table(evaluation, table, further)
     if STDOUT not in (json_path, csv_path):
@@ -276,7 +276,7 @@ _MODEL_ONLY = (
 """Parameters that say nothing without --model."""
 
 
-def _check(
+def _check_asked(
     paths: tuple[str, ...], model: str | None, frames: Path | None, written: "Sequence[str | Path | None]"
 ) -> None:
     """Refuse what cannot work before anything is read."""
@@ -309,7 +309,7 @@ def _columns(texts: tuple[str, ...], count: int) -> dict[str, list[str]]:
     return columns
 
 
-def _spread(evaluation: "Evaluation") -> "Spread":
+def _spread_of(evaluation: "Evaluation") -> "Spread":
     from vsalient.evaluation.compare import compare, intervals
 
     sets = [result.sequences for result in evaluation.predictions]
@@ -339,7 +339,7 @@ def _write_report(evaluation: "Evaluation", path: Path, frames: Path | None) -> 
     write_report(evaluation, path, frames=None if frames is None else find_frames(frames))
 
 
-def _write(
+def _write_scores(
     evaluation: "Evaluation",
     json_path: str | None,
     csv_path: str | None,

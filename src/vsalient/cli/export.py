@@ -64,7 +64,7 @@ def command(
     vsalient predict video.mp4 --model mine
     """
     values = dict(_field(text) for text in fields)
-    measured = [_score(text) for text in scores]
+    measured = [_score_of(text) for text in scores]
     from vsalient.training.export import WEIGHTS_FILE, export_run
     from vsalient.training.runs import read_run
 
@@ -97,7 +97,7 @@ def _field(text: str) -> tuple[str, Any]:
     return key, toml_value(value)
 
 
-def _score(text: str) -> Any:
+def _score_of(text: str) -> Any:
     from vsalient.checkpoints import Score
 
     parts = [part.strip() for part in text.split(",", 4)]

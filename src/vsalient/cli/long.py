@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from vsalient.media import Source
     from vsalient.pipeline import EngineLike
 
-PAUSE = 1.0
+PIECES_PAUSE = 1.0
 """Seconds until pieces that others compute are looked at again."""
 
 
@@ -51,7 +51,7 @@ class LongFilms:
         store.folder.mkdir(parents=True, exist_ok=True)
         if self.claims is not None:
             while share_pieces(store, expected, self.claims, lambda piece: self._compute(worker, task, piece)):
-                time.sleep(PAUSE)
+                time.sleep(PIECES_PAUSE)
         engines: list[KeptEngine] = []
 
         def through(engine: "EngineLike") -> KeptEngine:

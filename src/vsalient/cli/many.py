@@ -21,9 +21,9 @@ from vsalient.cli.shared.naming import Job, keep_wanted
 from vsalient.cli.shared.outcome import print_path
 from vsalient.errors import OptionError, VsalientError
 from vsalient.scale.agenda import Agenda, Outcome, Task
-from vsalient.scale.batch import Batch, Ledger, Work
+from vsalient.scale.batch import Ledger, TaskLoop, Work
 from vsalient.scale.claims import Claims
-from vsalient.scale.identity import fingerprint, plain
+from vsalient.scale.identity import fingerprint, plain_value
 from vsalient.scale.manifest import ManifestWriter, check_settings, read_manifest
 from vsalient.version import __version__
 
@@ -156,7 +156,7 @@ class Many:
         self._check()
         asked = {}
         if self.manifest is not None or self.claim or self.split_long is not None:
-            asked = plain({**asked_options(click.get_current_context()), **settings})
+            asked = plain_value({**asked_options(click.get_current_context()), **settings})
         self.ledger = Ledger(fingerprint(asked), retries=self.retries)
         if self.worker:
             return []
@@ -254,7 +254,7 @@ class Many:
         tasks = [_task(job, redo=job.source in self.redo) for job in jobs if job.targets]
         standing = [Outcome(str(job.source), "skipped", note="its outputs exist") for job in jobs if not job.targets]
         feed = (lambda: self._arrived(by_source)) if self.watching is not None else None
-        batch = Batch(Agenda(tasks, feed), self.ledger, keep_going=keep_going or self.watch)
+        batch = TaskLoop(Agenda(tasks, feed), self.ledger, keep_going=keep_going or self.watch)
         self.split(worker)
         long = worker.long
         if long is not None and self.claim:

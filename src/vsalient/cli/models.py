@@ -13,8 +13,8 @@ from rich.table import Table
 
 from vsalient import checkpoints
 from vsalient.checkpoints import WeightsEntry
-from vsalient.cli.models_export import export
-from vsalient.cli.publish import publish
+from vsalient.cli.models_export import export_command
+from vsalient.cli.publish import publish_command
 from vsalient.cli.shared import complete
 from vsalient.cli.shared.plain import plain
 from vsalient.cli.shared.transfer import TransferProgress
@@ -48,7 +48,7 @@ def list_(as_json: bool) -> None:
     """
     entries = sorted(checkpoints.registry().values(), key=lambda entry: not _runs(entry).startswith(("yes", "as ")))
     if as_json:
-        _print_json([_described(entry) for entry in entries])
+        _print_json([_in_words(entry) for entry in entries])
         return
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for title in ("name", "runs"):
@@ -63,14 +63,14 @@ def list_(as_json: bool) -> None:
             _jaccard(entry),
             f"{100 * entry.own_score.value:.1f}" if entry.own_score else "-",
             f"{entry.frames_per_second:g}" if entry.frames_per_second else "-",
-            f"{size / 1e6:.1f}" if (size := _size(entry)) is not None else "-",
+            f"{size / 1e6:.1f}" if (size := _weights_size(entry)) is not None else "-",
             _short_terms(entry),
         )
     for name, point in plugins.installed().items():
         if name not in checkpoints.registry():
             package = point.dist.name if point.dist else "another package"
             table.add_row(name, "plug-in", "-", "-", "-", "-", f"see {package} ({point.value})")
-    _print(table)
+    _print_rows(table)
 
 
 @command.command()
@@ -80,7 +80,7 @@ def info(name: str, as_json: bool) -> None:
     """Show everything known of the model NAME: source, terms, paper, scores."""
     entry = checkpoints.find_entry(name, own_weights=True)
     if as_json:
-        _print_json(_described(entry))
+        _print_json(_in_words(entry))
         return
     table = Table(box=None, show_header=False, pad_edge=False)
     table.add_column(style="bold", no_wrap=True)
@@ -88,10 +88,10 @@ def info(name: str, as_json: bool) -> None:
     for label, value in _facts(entry):
         if value:
             table.add_row(label, value)
-    _print(table)
+    _print_rows(table)
 
 
-@command.command()
+@command.command("fetch")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...", shell_complete=complete.models)
 @click.option("--force", is_flag=True, help="Fetch again what is here already.")
 @click.option("--sha256", metavar="HASH", help="Demand this SHA-256 of the published file.")
@@ -101,7 +101,7 @@ def info(name: str, as_json: bool) -> None:
 @click.option("--token", metavar="TOKEN", help="For gated repositories. [default: HF_TOKEN or a stored login]")
 @_quiet
 @_json
-def fetch(
+def fetch_command(
     names: tuple[str, ...],
     force: bool,
     sha256: str | None,
@@ -143,10 +143,10 @@ def fetch(
     return int(failed)
 
 
-@command.command()
+@command.command("verify")
 @click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete.models)
 @_json
-def verify(names: tuple[str, ...], as_json: bool) -> int:
+def verify_command(names: tuple[str, ...], as_json: bool) -> int:
     """Check the hashes of the models NAME..., or of all whose weights are here."""
     registry = checkpoints.registry()
     verdicts = [checkpoints.verify(registry[name]) for name in names or registry]
@@ -210,7 +210,7 @@ def path(name: str) -> None:
 def import_(name: str, file: Path, sha256: str | None, as_json: bool) -> None:
     """Turn FILE, an official checkpoint, into verified safetensors that --model NAME finds."""
     place = checkpoints.import_checkpoint(name, file, sha256=sha256)
-    record = checkpoints.read_record(name)
+    record = checkpoints.read_cached(name)
     assert record is not None
     if as_json:
         _print_json({"name": name, "path": str(place), "sha256": record.sha256, "source_sha256": record.source_sha256})
@@ -227,14 +227,14 @@ def add(folder: Path, force: bool, as_json: bool) -> None:
     """Register the trained model in FOLDER (entry.toml and its weights) under its own name."""
     entry = checkpoints.add_model(folder, replace_existing=force)
     if as_json:
-        _print_json(_described(entry))
+        _print_json(_in_words(entry))
         return
     click.echo(str(entry.file))
     click.echo(f"use it with --model {entry.name}", err=True)
 
 
-command.add_command(publish)
-command.add_command(export)
+command.add_command(publish_command)
+command.add_command(export_command)
 
 
 def _at_revision(entry: WeightsEntry, revision: str | None, sha256: str | None) -> WeightsEntry:
@@ -250,11 +250,11 @@ def _at_revision(entry: WeightsEntry, revision: str | None, sha256: str | None) 
     return replace(entry, revision=revision, sha256=sha256.lower(), size=None)
 
 
-def _described(entry: WeightsEntry) -> dict[str, Any]:
+def _in_words(entry: WeightsEntry) -> dict[str, Any]:
     """The entry with what is true of it on this machine, for JSON."""
     location = checkpoints.location(entry)
     status = checkpoints.status(entry)
-    record = checkpoints.read_record(entry.name) if status == "cached" and entry.source in ("url", "none") else None
+    record = checkpoints.read_cached(entry.name) if status == "cached" and entry.source in ("url", "none") else None
     return {
         **entry.to_table(),
         "status": status,
@@ -267,7 +267,7 @@ def _described(entry: WeightsEntry) -> dict[str, Any]:
 def _facts(entry: WeightsEntry) -> list[tuple[str, str]]:
     location = checkpoints.location(entry)
     status = checkpoints.status(entry)
-    record = checkpoints.read_record(entry.name)
+    record = checkpoints.read_cached(entry.name)
     pinned = f"{record.source_sha256}, first seen {record.first_seen}" if record and status == "cached" else ""
     source = {
         "bundled": "inside the package",
@@ -293,7 +293,7 @@ def _facts(entry: WeightsEntry) -> list[tuple[str, str]]:
         ("weights", status),
         ("path", str(location) if location and status not in ("to fetch", "missing") else ""),
         ("source", source),
-        ("size", _bytes(_size(entry)) if _size(entry) else ""),
+        ("size", _bytes(_weights_size(entry)) if _weights_size(entry) else ""),
         ("SHA-256", entry.sha256 or ""),
         ("pinned", pinned),
         ("licence", entry.licence),
@@ -337,7 +337,7 @@ def _short_terms(entry: WeightsEntry) -> str:
     return licence if len(licence) <= 16 else "see info"
 
 
-def _size(entry: WeightsEntry) -> int | None:
+def _weights_size(entry: WeightsEntry) -> int | None:
     """Bytes of the file that is here, else of the published one where that is known."""
     location = checkpoints.location(entry)
     if location is not None and location.is_file() and checkpoints.status(entry) != "to fetch":
@@ -349,7 +349,7 @@ def _bytes(size: int | None) -> str:
     return "-" if size is None else f"{size / 1e6:.1f} MB"
 
 
-def _print(table: Table) -> None:
+def _print_rows(table: Table) -> None:
     """Print on stdout; into a pipe as wide as it needs to be, so that nothing is cut or wrapped."""
     console = Console(highlight=False)
     if console.is_terminal:

@@ -15,15 +15,15 @@ from vsalient.errors import InputError, OptionError
 from vsalient.files import StagedFolder
 
 if TYPE_CHECKING:
-    from vsalient.engine.export import Clips
+    from vsalient.engine.export import ClipShape
 
-FORMATS = ("onnx", "openvino", "torch-export")
+EXPORT_FORMATS = ("onnx", "openvino", "torch-export")
 _SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
 
 
 @click.command("export")
 @click.argument("name")
-@click.option("--format", "form", required=True, type=click.Choice(FORMATS), help="What the files are for.")
+@click.option("--format", "form", required=True, type=click.Choice(EXPORT_FORMATS), help="What the files are for.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), metavar="DIR", help="The folder to make.  [default: NAME-FORMAT]"
 )
@@ -43,7 +43,7 @@ _SIZE = re.compile(r"([1-9]\d*)x([1-9]\d*)")
 @click.option("--offline", is_flag=True, help="Never ask the network.")
 @click.option("--overwrite", is_flag=True, help="Replace files that exist.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
-def export(
+def export_command(
     name: str,
     form: Any,
     output: Path | None,
@@ -69,12 +69,12 @@ def export(
     from vsalient.clips import check_clips
 
     check_clips(length, max(0, min(entry.overlap, length - 1)), entry.tail)
-    height, width = _size(entry, size)
+    height, width = _export_size(entry, size)
     if check is not None and not check.exists():
         raise InputError(f"{check} is not there: give a video for --check")
     folder = StagedFolder(output or Path(f"{entry.name.split(':')[-1]}-{form}"), overwrite=overwrite)
     try:
-        files = _written(entry, form, (height, width), length, check, weights, offline=offline, quiet=quiet)
+        files = _written_files(entry, form, (height, width), length, check, weights, offline=offline, quiet=quiet)
         for file, content in files.items():
             folder.write(file, content)
         folder.commit()
@@ -84,7 +84,7 @@ def export(
         click.echo(folder.path / file)
 
 
-def _written(
+def _written_files(
     entry: WeightsEntry,
     form: Any,
     size: tuple[int, int],
@@ -115,7 +115,7 @@ def _written(
         return {file.name: file.read_bytes() for file in sorted(Path(place).iterdir())}
 
 
-def _size(entry: WeightsEntry, text: str | None) -> tuple[int, int]:
+def _export_size(entry: WeightsEntry, text: str | None) -> tuple[int, int]:
     if text is None:
         from vsalient.transforms import Geometry
 
@@ -131,18 +131,18 @@ def _size(entry: WeightsEntry, text: str | None) -> tuple[int, int]:
     return height, width
 
 
-def _clips(entry: WeightsEntry, priors: tuple[str, ...], size: tuple[int, int], source: Path | None) -> "Clips":
+def _clips(entry: WeightsEntry, priors: tuple[str, ...], size: tuple[int, int], source: Path | None) -> "ClipShape":
     """The first frames of a video, or of a made-up one, as the network gets them."""
     import itertools
 
     import numpy as np
 
-    from vsalient.engine.export import Clips
+    from vsalient.engine.export import ClipShape
     from vsalient.priors import clip_maps
 
     count = 2 * entry.clip_length - entry.overlap
     if source is None:
-        pictures = _scene(count, *size)
+        pictures = _sample_scene(count, *size)
     else:
         from vsalient.media import open_source
 
@@ -155,13 +155,13 @@ def _clips(entry: WeightsEntry, priors: tuple[str, ...], size: tuple[int, int], 
         f"exact:{size[0]}x{size[1]}", (pictures[0].shape[0], pictures[0].shape[1]), multiple=entry.multiple
     )
     maps = clip_maps(np.stack(pictures), priors) if priors else {}
-    return Clips(
+    return ClipShape(
         [geometry.apply(pixels) for pixels in pictures],
         {name: [geometry.apply_map(values) for values in each] for name, each in maps.items()},
     )
 
 
-def _scene(count: int, height: int, width: int) -> list[Any]:
+def _sample_scene(count: int, height: int, width: int) -> list[Any]:
     """A soft texture that pans, and a disc of another one that moves against it."""
     import cv2
     import numpy as np

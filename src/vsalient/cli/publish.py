@@ -12,7 +12,7 @@ from vsalient.checkpoints import Upload, WeightsEntry
 from vsalient.cli.shared.transfer import TransferProgress
 
 
-@click.command()
+@click.command("publish")
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--repo", required=True, metavar="USER/NAME", help="The repository; made if it is not there.")
 @click.option("--private", is_flag=True, help="Make a new repository private.")
@@ -22,7 +22,7 @@ from vsalient.cli.shared.transfer import TransferProgress
 @click.option("--token", metavar="TOKEN", help="One that may write. [default: HF_TOKEN or a stored login]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout instead.")
-def publish(
+def publish_command(
     folder: Path,
     repo: str,
     private: bool,
@@ -43,21 +43,21 @@ def publish(
     """
     upload = checkpoints.plan_upload(folder, repo)
     if dry_run:
-        _print(upload, upload.entry, as_json, dry_run=True)
+        _print_published(upload, upload.entry, as_json, dry_run=True)
         return
     if quiet or not sys.stderr.isatty():
         from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
         disable_progress_bars()
     with TransferProgress(quiet=quiet) as progress:
-        entry = checkpoints.publish(
+        entry = checkpoints.publish_model(
             upload, private=private, token=token, endpoint=endpoint, message=message, progress=progress
         )
         progress.say(f"{entry.repo} is at commit {entry.revision}")
-    _print(upload, entry, as_json, dry_run=False)
+    _print_published(upload, entry, as_json, dry_run=False)
 
 
-def _print(upload: Upload, entry: WeightsEntry, as_json: bool, *, dry_run: bool) -> None:
+def _print_published(upload: Upload, entry: WeightsEntry, as_json: bool, *, dry_run: bool) -> None:
     sizes = {path: file.stat().st_size for path, file in upload.files.items()}
     table: dict[str, Any] = entry.to_table()
     if as_json:

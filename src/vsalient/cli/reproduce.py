@@ -14,9 +14,9 @@ from vsalient.errors import OptionError, VsalientError
 if TYPE_CHECKING:
     from vsalient.reproduce.experiment import Experiment
     from vsalient.reproduce.hand import Hand
-    from vsalient.reproduce.running import Outcome
+    from vsalient.reproduce.running import RowOutcome
 
-PAPERS = ("dsrfcn3d", "conv3dnet", "3dc-seg", "scnn", "stan")
+PAPER_NAMES = ("dsrfcn3d", "conv3dnet", "3dc-seg", "scnn", "stan")
 EPILOG = """\b
 Examples:
   vsalient reproduce --list --data davis16=DAVIS
@@ -59,7 +59,7 @@ _train_options = options(
     option("Training", "--minutes", type=click.FloatRange(0, min_open=True),
            help="Stop a training after this time; the same command goes on."),
 )  # fmt: skip
-_output_options = options(
+_row_options = options(
     option("Output", "-o", "--out", type=click.Path(path_type=Path), default=Path("reproduced"), show_default=True,
            help="Where trainings and results live; what is done there is not done again."),
     option("Output", "--json", "as_json", is_flag=True, help="One JSON list on stdout instead of text."),
@@ -73,11 +73,11 @@ _output_options = options(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.argument("paper", required=False, type=click.Choice(PAPERS))
+@click.argument("paper", required=False, type=click.Choice(PAPER_NAMES))
 @_row_options
 @_hand_options
 @_train_options
-@_output_options
+@_row_options
 def command(
     paper: str | None,
     tables: tuple[str, ...],
@@ -104,16 +104,16 @@ def command(
     A row that lacks data or weights is one line that says which; the exit code is 1 if no row ran, or one failed.
     """
     from vsalient.reproduce.hand import Hand, parse_data
-    from vsalient.reproduce.papers import choose
+    from vsalient.reproduce.papers import choose_rows
 
     if paper is None and not (listing or quick):
-        raise OptionError(f"say which paper: {', '.join(PAPERS)}; or --list")
+        raise OptionError(f"say which paper: {', '.join(PAPER_NAMES)}; or --list")
     if not train and (train_on or init or overrides or minutes):
         raise OptionError("--train-on, --init, --set and --minutes belong to --train; add it, or leave them out")
     if weights is not None and not weights.is_file():
         raise OptionError(f"--weights {weights}: there is no such file")
     places = tuple(f"table-{n}" for n in tables) + tuple(f"fig-{n}" for n in figures)
-    chosen = [one for name in ([paper] if paper else PAPERS) for one in choose(name, places, rows)]
+    chosen = [one for name in ([paper] if paper else PAPER_NAMES) for one in choose_rows(name, places, rows)]
     if quick:
         return _quick(chosen, device, as_json, quiet)
     hand = Hand(
@@ -131,7 +131,7 @@ def command(
     if listing:
         _list(chosen, hand, as_json)
         return 0
-    return _run(chosen, hand, out, as_json, quiet)
+    return _run_rows(chosen, hand, out, as_json, quiet)
 
 
 def _list(chosen: "list[Experiment]", hand: "Hand", as_json: bool) -> None:
@@ -148,11 +148,11 @@ def _list(chosen: "list[Experiment]", hand: "Hand", as_json: bool) -> None:
         click.echo(f"  {one.key:{wide}}  {f'needs {lacks}' if lacks and not one.missing else lacks or 'can run'}")
 
 
-def _run(chosen: "list[Experiment]", hand: "Hand", out: Path, as_json: bool, quiet: bool) -> int:
+def _run_rows(chosen: "list[Experiment]", hand: "Hand", out: Path, as_json: bool, quiet: bool) -> int:
     from vsalient.reproduce.hand import lacking
     from vsalient.reproduce.running import run
 
-    done: list[Outcome] = []
+    done: list[RowOutcome] = []
     told: list[dict[str, Any]] = []
     failed = 0
     for experiment in chosen:
@@ -165,7 +165,7 @@ def _run(chosen: "list[Experiment]", hand: "Hand", out: Path, as_json: bool, qui
                 done.append(run(experiment, hand, out, lambda text: _say(text, quiet)))
                 told.append(dataclasses.asdict(done[-1]))
                 if not as_json:
-                    click.echo(shown(done[-1]))
+                    click.echo(shown_row(done[-1]))
                 continue
             except VsalientError as error:
                 failed += 1
@@ -197,7 +197,7 @@ def _quick(chosen: "list[Experiment]", device: str, as_json: bool, quiet: bool) 
             outcome = run(small, hand, Path(folder) / "out", lambda text: _say(text, quiet))
             outcomes.append(dataclasses.replace(outcome, differs=[SAID]))
             if not as_json:
-                click.echo(shown(outcomes[-1]))
+                click.echo(shown_row(outcomes[-1]))
     if as_json:
         click.echo(json.dumps([dataclasses.asdict(outcome) for outcome in outcomes], indent=1))
     return 0
@@ -208,7 +208,7 @@ def _say(text: str, quiet: bool) -> None:
         click.echo(text, err=True)
 
 
-def shown(outcome: "Outcome") -> str:
+def shown_row(outcome: "RowOutcome") -> str:
     """A row for people: our numbers beside the paper's, then what differs."""
     plural = "" if outcome.sequences == 1 else "s"
     before = ", done before" if outcome.before else ""

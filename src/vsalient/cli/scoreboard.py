@@ -71,16 +71,18 @@ class Scoreboard:
         for title, names in BLOCKS:
             present = [name for name in names if name in results[0].dataset.results]
             for part in _fitting(present, results, self._out.width):
-                self._out.print(_one(title, part, results[0]) if len(results) == 1 else _many(title, part, results))
+                self._out.print(
+                    _one_table(title, part, results[0]) if len(results) == 1 else _many(title, part, results)
+                )
         if len(results) > 1:
-            self._out.print(_side_by_side(results))
+            self._out.print(_predictions_side_by_side(results))
         if columns:
             table = _table("Given", "predictions", list(columns))
             for at, result in enumerate(results):
                 table.add_row(_plain(result.name), *(_plain(values[at]) for values in columns.values()))
             self._out.print(table)
         if spread is not None:
-            self._out.print(_spread(results, spread))
+            self._out.print(_spread_table(results, spread))
         for result in results:
             for note in notes_of(result, evaluation):
                 self._out.print(f"{f'{result.name}: ' if len(results) > 1 else ''}{note}", markup=False)
@@ -117,7 +119,7 @@ def _heading(name: str) -> str:
     return f"{name} ↓" if name in LOWER_IS_BETTER else name
 
 
-def _one(title: str, names: Sequence[str], result: PredictionResult) -> Table:
+def _one_table(title: str, names: Sequence[str], result: PredictionResult) -> Table:
     """Return a table with a row for each sequence and the data set."""
     table = _table(title, "sequence", names)
     for sequence in result.sequences:
@@ -146,7 +148,7 @@ def _many(title: str, names: Sequence[str], results: Sequence[PredictionResult])
     return table
 
 
-def _side_by_side(results: Sequence[PredictionResult]) -> Table:
+def _predictions_side_by_side(results: Sequence[PredictionResult]) -> Table:
     """Return the sequences' main number, a column for each set of predictions."""
     tables = [{sequence.name: sequence.results() for sequence in result.sequences} for result in results]
     reported = results[0].dataset.results
@@ -161,7 +163,7 @@ def _side_by_side(results: Sequence[PredictionResult]) -> Table:
     return table
 
 
-def _spread(results: Sequence[PredictionResult], spread: Spread) -> Table:
+def _spread_table(results: Sequence[PredictionResult], spread: Spread) -> Table:
     """Each number with its interval, and its difference to the first set of predictions with p."""
     table = Table(title="95 % intervals over sequences; difference to the first, p", title_justify="left")
     table.add_column("number")

@@ -31,7 +31,7 @@ Examples:
       no frames needed where no step looks at colours
 """
 
-_mask_options = options(
+_masks_options = options(
     option("Masks", "--threshold", metavar="HOW",
            help="adaptive (mean + standard deviation of each map), otsu, fixed:0.5, hysteresis:LOW,HIGH over space "
                 "and time, or max-f:GROUND_TRUTH for analysis.  [default: adaptive; the paper's with --protocol "
@@ -100,7 +100,7 @@ class MaskChoice:
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.argument("inputs", nargs=-1, metavar="[INPUT...]")
-@_mask_options
+@_masks_options
 @run_options("masks")
 @_maps_option
 @gather(masks=MaskChoice)

@@ -19,7 +19,7 @@ from vsalient.scale.worker import die_with_parent, result_line
 if TYPE_CHECKING:
     from vsalient.cli.work import Worker
 
-PAUSE = 0.2
+PROGRESS_PAUSE = 0.2
 """Seconds between two lines of progress at least."""
 
 
@@ -41,7 +41,7 @@ class _Bar:
         if frames > self._most:
             raise InputError(f"the video has more than {self._most:g} frames, which is what is allowed here")
         now = time.monotonic()
-        if now - self._last >= PAUSE:
+        if now - self._last >= PROGRESS_PAUSE:
             self._last = now
             print(json.dumps({"frames": frames, "total": self._total}), flush=True)  # noqa: T201
 
@@ -85,7 +85,7 @@ def _answer(worker: "Worker", reporter: _Reporter, request: dict[str, Any], brok
             if broken is not None:
                 raise broken
             if limits:
-                _check(source, limits)
+                _check_limits(source, limits)
             with claim.guarding() if claim is not None else nullcontext():
                 outcome = worker.work(task)
         return outcome
@@ -100,7 +100,7 @@ def _claim(record: dict[str, Any] | None, outputs: dict[str, Path]) -> Claim | N
     return Claim(record["name"], record["generation"], record["token"], tuple(outputs.values()), False, store, b"")
 
 
-def _check(source: Path, limits: dict[str, float]) -> None:
+def _check_limits(source: Path, limits: dict[str, float]) -> None:
     """Look at what a video says of itself before any work.
 
     Raises:

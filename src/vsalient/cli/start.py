@@ -25,7 +25,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     Args:
         args: the arguments; None for those of the program, which then ends here.
     """
-    stopping = Stopping()
+    stopping = Signals()
     if args is None:
         _speak_any_name()
     try:
@@ -40,7 +40,7 @@ def main(args: list[str] | None = None) -> NoReturn:
     sys.exit(code)
 
 
-class Stopping:
+class Signals:
     """Lets a terminal that closes, or a scheduler that ends the job, stop the work as Ctrl-C does: with cleaning up.
 
     A second signal is ignored, so that an impatient Ctrl-C leaves no half file; a third one stops the cleaning up too.
@@ -78,7 +78,7 @@ class Stopping:
             raise KeyboardInterrupt
 
 
-def _run(args: list[str] | None, stopping: Stopping) -> int:
+def _run(args: list[str] | None, stopping: Signals) -> int:
     try:
         from vsalient.cli.app import root
 
@@ -94,7 +94,7 @@ def _run(args: list[str] | None, stopping: Stopping) -> int:
     return _interrupted(stopping)
 
 
-def _interrupted(stopping: Stopping) -> int:
+def _interrupted(stopping: Signals) -> int:
     """Say it, and give the exit code of having been stopped."""
     with contextlib.suppress(OSError):
         sys.stderr.write("Interrupted.\n")
@@ -145,7 +145,7 @@ def _explain(error: Exception) -> int:
     return 1
 
 
-def _leave(code: int, stopping: Stopping) -> NoReturn:
+def _leave(code: int, stopping: Signals) -> NoReturn:
     """End the process without taking the interpreter apart: that takes a while, and signals would kill it meanwhile."""
     stopping.last()
     for thread in threading.enumerate():

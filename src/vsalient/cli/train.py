@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from vsalient.training.recipe import Recipe
     from vsalient.training.sources import PairSource
 
-VERBS = {
+TRAIN_VERBS = {
     "export": ("vsalient.cli.export", "Make a model of a finished run: safetensors, registry entry, model card."),
     "pack": ("vsalient.cli.train_pack", "Pack data sets into tar shards of a size that travels."),
     "superpixels": ("vsalient.cli.train_superpixels", "Train the superpixel classifier of SCNN's and STAN's prior."),
@@ -28,14 +28,14 @@ VERBS = {
 
 
 class TrainCommand(click.Command):
-    """A command that takes a recipe, and hands over to a verb where one of `VERBS` stands in the recipe's place."""
+    """A command that takes a recipe, and hands over to one of `TRAIN_VERBS` in the recipe's place."""
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: object
     ) -> click.Context:
         """Parse the arguments of this command, or of the verb that they begin with."""
-        if args and args[0] in VERBS:
-            command = importlib.import_module(VERBS[args[0]][0]).command
+        if args and args[0] in TRAIN_VERBS:
+            command = importlib.import_module(TRAIN_VERBS[args[0]][0]).command
             assert isinstance(command, click.Command)
             return command.make_context(f"{info_name} {args[0]}", args[1:], parent=parent)
         return super().make_context(info_name, args, parent=parent, **extra)
@@ -44,7 +44,7 @@ class TrainCommand(click.Command):
         """Write the options, then the verbs."""
         super().format_options(ctx, formatter)
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in VERBS.items()])
+            formatter.write_dl([(name, line) for name, (_, line) in TRAIN_VERBS.items()])
 
 
 @click.command(cls=TrainCommand, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -167,9 +167,9 @@ def command(
 
 def _open_data(data: tuple[str, ...], allow_test: bool, quiet: bool) -> "list[PairSource]":
     from vsalient.datasets.spec import parse_spec
-    from vsalient.training.sources import open_source
+    from vsalient.training.sources import open_pairs
 
-    sources = [open_source(parse_spec(text), allow_test=allow_test) for text in data]
+    sources = [open_pairs(parse_spec(text), allow_test=allow_test) for text in data]
     for source in sources:
         if source.note and not quiet and int(os.environ.get("RANK", "0")) == 0:
             click.echo(f"{source.origin}: {source.note} sequences", err=True)

@@ -50,15 +50,15 @@ def command(
     """
     from vsalient.datasets.spec import parse_spec
     from vsalient.training.pack import pack
-    from vsalient.training.sources import open_source
+    from vsalient.training.sources import open_pairs
 
     specs = [parse_spec(text) for text in data]
     names = [spec.path.name.removesuffix(".tar") for spec in specs]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise OptionError(f"--data: two sources are called {twice}; pack them into folders of their own")
-    sources = [open_source(spec, allow_test=allow_test).select(drop=without) for spec in specs]
-    absent = set(without) - {name for spec in specs for name in open_source(spec, allow_test=allow_test).names}
+    sources = [open_pairs(spec, allow_test=allow_test).select(drop=without) for spec in specs]
+    absent = set(without) - {name for spec in specs for name in open_pairs(spec, allow_test=allow_test).names}
     if absent:
         raise OptionError(f"--without {min(absent)}: no source has such a sequence")
     made = []

@@ -49,13 +49,13 @@ def command(
     from vsalient.datasets.spec import parse_spec
     from vsalient.priors.choose import PriorTools, flow_estimator
     from vsalient.priors.classifier import SuperpixelClassifier
-    from vsalient.training.sources import open_source
-    from vsalient.training.superpixels import collect, cross_entropy
+    from vsalient.training.sources import open_pairs
+    from vsalient.training.superpixels import collect, superpixel_entropy
 
     if out.suffix != ".npz":
         raise OptionError(f"--out {out}: the classifier's file ends in .npz")
     PriorTools(flow).check()
-    sources = [open_source(parse_spec(text), allow_test=allow_test).select(drop=without) for text in data]
+    sources = [open_pairs(parse_spec(text), allow_test=allow_test).select(drop=without) for text in data]
     if not out.parent.is_dir():
         raise OutputError(f"--out {out}: no folder {out.parent}")
     found = collect(sources, frames, flow=flow_estimator(flow) if flow else None, seed=seed)
@@ -68,7 +68,7 @@ def command(
         raise OutputError(f"cannot write {out}: {error.strerror}") from error
     finally:
         temporary.unlink(missing_ok=True)
-    loss = cross_entropy(SuperpixelClassifier.load(out), found)
+    loss = superpixel_entropy(SuperpixelClassifier.load(out), found)
     told = {
         "file": str(out),
         "frames": found.frames,

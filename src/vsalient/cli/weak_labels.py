@@ -103,7 +103,7 @@ def command(
         write_fusion(fusion, place / "weights.json")
         target = place / "Annotations"
         with _progress(maps.sources[0], quiet) as report:
-            written = _write(maps.sources, fusion, target, labelled, EraseList(lines, origin=str(erase)), report)
+            written = _write_labels(maps.sources, fusion, target, labelled, EraseList(lines, origin=str(erase)), report)
         if frames:
             _link_frames(frames, target, place / "JPEGImages")
         rounds.append(_told(place, fusion, written))
@@ -271,7 +271,7 @@ def _progress(source: "MapSource", quiet: bool) -> Iterator[Any]:
         yield lambda sequence, frame: bar.update(task, advance=1, description=sequence or "labels")
 
 
-def _write(
+def _write_labels(
     sources: "Sequence[MapSource]", fusion: "Fusion", folder: Path, truth: "MapSource | None", erase: Any, report: Any
 ) -> "Written":
     from vsalient.training.weak_labels import write_labels

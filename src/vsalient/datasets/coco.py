@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from vsalient.datasets.found import Found, Pair
+from vsalient.datasets.found import Found, FoundPair
 from vsalient.errors import DataError
 
 
@@ -43,10 +43,10 @@ def find_coco(root: Path) -> Iterator[Found]:
         DataError: a file is not COCO's JSON.
     """
     for path in sorted((root / "annotations").glob("instances_*.json")):
-        yield from _read(path, root)
+        yield from _read_json(path, root)
 
 
-def _read(path: Path, root: Path) -> Iterator[Found]:
+def _read_json(path: Path, root: Path) -> Iterator[Found]:
     name = path.stem.removeprefix("instances_")
     homes = [p for p in (root / name, root / "images" / name, root / "images") if p.is_dir()]
     try:
@@ -61,4 +61,4 @@ def _read(path: Path, root: Path) -> Iterator[Found]:
     for file, size, drawn in images:
         home = next((p for p in homes if (p / file).is_file()), None)
         if drawn and home is not None:
-            yield Found(Path(file).stem, [Pair((home / file).read_bytes, DrawnMask(size, drawn))], (name,))
+            yield Found(Path(file).stem, [FoundPair((home / file).read_bytes, DrawnMask(size, drawn))], (name,))

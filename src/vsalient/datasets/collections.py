@@ -16,8 +16,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from vsalient.datasets.found import Found, Pair
-from vsalient.datasets.masks import Background
+from vsalient.datasets.found import Found, FoundPair
+from vsalient.datasets.masks import Backdrop
 from vsalient.datasets.names import PICTURES, bare, last_number, natural
 
 SOFT_SUFFIX = ".soft"
@@ -77,8 +77,8 @@ def _folders(folder: Path) -> list[Path]:
 
 
 def pair_up(
-    images: Sequence[Path], masks: Sequence[Sequence[Path]], background: Background | None = None
-) -> list[Pair]:
+    images: Sequence[Path], masks: Sequence[Sequence[Path]], background: Backdrop | None = None
+) -> list[FoundPair]:
     """Pair images with the masks of one or several objects: by name, without `_gt` and the like, else by number.
 
     Images between labelled ones stay, without a mask: what moves is seen between neighbours, not between labels.
@@ -97,10 +97,10 @@ def _stem(path: Path) -> str:
     return path.stem.removesuffix(SOFT_SUFFIX)
 
 
-def _pair(image: Path, masks: Sequence[Path], background: Background | None) -> Pair:
+def _pair(image: Path, masks: Sequence[Path], background: Backdrop | None) -> FoundPair:
     if not masks:
-        return Pair(image.read_bytes, None)
-    return Pair(
+        return FoundPair(image.read_bytes, None)
+    return FoundPair(
         image.read_bytes,
         masks[0].read_bytes,
         soft=masks[0].stem.endswith(SOFT_SUFFIX),
@@ -109,14 +109,14 @@ def _pair(image: Path, masks: Sequence[Path], background: Background | None) -> 
     )
 
 
-def _walk(root: Path, depth: int = 4, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
+def _folders_below(root: Path, depth: int = 4, above: frozenset[Path] = frozenset()) -> Iterator[Path]:
     """A folder and the folders below it, links back to one that they are in left out."""
     yield root
     above |= {root.resolve()}
     if depth:
         for folder in _folders(root):
             if folder.resolve() not in above:
-                yield from _walk(folder, depth - 1, above)
+                yield from _folders_below(folder, depth - 1, above)
 
 
 def _place(folder: Path, root: Path) -> tuple[str, ...]:
@@ -125,7 +125,7 @@ def _place(folder: Path, root: Path) -> tuple[str, ...]:
 
 def _two_trees(root: Path) -> Iterator[Found]:
     """`FRAMES[/480p]/SEQ/*` beside `TRUTHS[/480p]/SEQ[/OBJECT]/*`."""
-    for base in _walk(root, 2):
+    for base in _folders_below(root, 2):
         frames = [p for p in _folders(base) if _FRAMES.search(p.name)]
         truths = [p for p in _folders(base) if _TRUTHS.search(p.name) and p not in frames]
         found = list(_trees(root, base, frames, truths))
@@ -143,7 +143,7 @@ def _trees(root: Path, base: Path, frames: Sequence[Path], truths: Sequence[Path
                     return
 
 
-def _in_tree(images: Path, truth: Path) -> list[Pair]:
+def _in_tree(images: Path, truth: Path) -> list[FoundPair]:
     if not truth.is_dir():
         return []
     objects = [p for p in _folders(truth) if re.fullmatch(r"\d{1,2}", p.name)]
@@ -152,7 +152,7 @@ def _in_tree(images: Path, truth: Path) -> list[Pair]:
 
 def _side_by_side(root: Path) -> Iterator[Found]:
     """`SEQ/TRUTH/*` with frames in `SEQ/FRAMES/*` or in `SEQ`."""
-    for base in _walk(root):
+    for base in _folders_below(root):
         inner = _folders(base)
         truths = [p for p in inner if _TRUTHS.search(p.name) and pictures(p)]
         if not truths:
@@ -171,7 +171,7 @@ def _side_by_side(root: Path) -> Iterator[Found]:
 
 def _stills(root: Path) -> Iterator[Found]:
     """Two folders whose names say image and mask, or masks beside images; anywhere below the root."""
-    for base in _walk(root, 3):
+    for base in _folders_below(root, 3):
         inner = _folders(base)
         masks = [p for p in inner if re.search(r"mask|gt|truth|annot|label", p.name, re.IGNORECASE) and pictures(p)]
         images = [

@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vsalient.datasets.masks import Background
+from vsalient.datasets.masks import Backdrop
 
 Reader = Callable[[], bytes]
 """Gives a file's bytes."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
+class FoundPair:
     """One frame's files.
 
     Attributes:
@@ -24,7 +24,7 @@ class Pair:
     mask: Reader | None
     soft: bool = False
     more: tuple[Reader, ...] = ()
-    background: Background | None = None
+    background: Backdrop | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,5 +38,5 @@ class Found:
     """
 
     name: str
-    pairs: list[Pair]
+    pairs: list[FoundPair]
     place: tuple[str, ...] = ()

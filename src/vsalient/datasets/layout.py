@@ -14,7 +14,7 @@ from vsalient.datasets.presets import Preset
 from vsalient.errors import DataError, InputError
 
 if TYPE_CHECKING:
-    from vsalient.datasets.masks import Background
+    from vsalient.datasets.masks import Backdrop
 
 _TRUTH_FOLDERS = frozenset(
     {
@@ -48,7 +48,7 @@ class Folder:
 
     frames: dict[str, tuple[Path, ...]]
     path: Path
-    background: "Background | None" = None
+    background: "Backdrop | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,7 @@ class Video:
 
 Stored = Folder | Video
 
-Kind = Literal["truth", "frames", "maps"]
+TreeKind = Literal["truth", "frames", "maps"]
 Tree = dict[str, Stored]
 """Sequence name -> how it is stored. The name is "" for a flat folder or a single file."""
 
@@ -90,7 +90,7 @@ def find_tree(root: Path, what: str, preset: Preset | None = None, split: str | 
             root = root / below
             break
     tree: Tree = {}
-    kind: Kind = "truth" if preset is not None else "frames" if what == "frames" else "maps"
+    kind: TreeKind = "truth" if preset is not None else "frames" if what == "frames" else "maps"
     _walk(root, root, tree, kind, set())
     if preset is not None and preset.objects:
         tree = _unite_objects(tree)
@@ -174,7 +174,7 @@ def _common_ending(truth: Sequence[str], predictions: Sequence[str]) -> str:
     return ranked[0][0]
 
 
-def _walk(folder: Path, root: Path, tree: Tree, kind: Kind, seen: set[Path]) -> None:
+def _walk(folder: Path, root: Path, tree: Tree, kind: TreeKind, seen: set[Path]) -> None:
     truth = kind == "truth"
     real = folder.resolve()
     if real in seen:
@@ -225,7 +225,7 @@ def _is_fbms(entries: Sequence[Path]) -> bool:
     return any(entry.name.endswith("Def.dat") or _PASSED_OVER.search(entry.stem) for entry in entries)
 
 
-def _sequence_name(folder: Path, root: Path, kind: Kind) -> str:
+def _sequence_name(folder: Path, root: Path, kind: TreeKind) -> str:
     dropped = {"truth": _TRUTH_FOLDERS, "frames": _FRAMES_INSIDE, "maps": frozenset[str]()}[kind]
     return "/".join(part for part in folder.relative_to(root).parts if part.lower() not in dropped)
 

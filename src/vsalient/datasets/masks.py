@@ -26,7 +26,7 @@ from vsalient.types import MaskArray
 
 Values = Literal["auto", "gray", "labels"]
 """What a picture's values mean: "auto" goes by the table above, "gray" cuts above 128, "labels" takes all above 0."""
-Background = Literal["black", "white"]
+Backdrop = Literal["black", "white"]
 
 FOREGROUND_ABOVE = 128
 """Grey ground truth is foreground strictly above this value, as in PySODMetrics."""
@@ -55,7 +55,7 @@ def decode_truth(
     *,
     values: Values = "auto",
     void_value: int | None = None,
-    background: Background | None = None,
+    background: Backdrop | None = None,
 ) -> Truth:
     """Read a ground-truth file's bytes as `truth_of` does.
 
@@ -70,7 +70,7 @@ def read_truth(
     paths: tuple[Path, ...],
     values: Values = "auto",
     void_value: int | None = None,
-    background: Background | None = None,
+    background: Backdrop | None = None,
 ) -> Truth:
     """Return the ground truth of one frame, the union of its objects' files (usually one).
 
@@ -140,7 +140,7 @@ def truth_of(
     *,
     values: Values = "auto",
     void_value: int | None = None,
-    background: Background | None = None,
+    background: Backdrop | None = None,
 ) -> Truth:
     """What is object and what is void in a ground-truth picture.
 
@@ -188,7 +188,7 @@ def _has_white(picture: Picture) -> bool:
     return bool((white.all(axis=2) if picture.colour else white).any())
 
 
-def _coloured(pixels: NDArray[np.uint8], where: object, background: Background | None) -> MaskArray:
+def _coloured(pixels: NDArray[np.uint8], where: object, background: Backdrop | None) -> MaskArray:
     black, white = (pixels == 0).all(axis=2), (pixels == 255).all(axis=2)
     if background is None:
         if bool(black.any()) == bool(white.any()):

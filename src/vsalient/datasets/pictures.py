@@ -77,7 +77,7 @@ def decode_picture(data: bytes, where: object) -> Picture:
             image.load()
             if image.mode in ("P", "PA"):
                 return _from_palette(image)
-            return Picture(plain(_values(image), where), lossy=lossy)
+            return Picture(plain_pixels(_values(image), where), lossy=lossy)
     except DataError:
         raise
     except Exception as error:  # decoders raise whatever a crafted file makes them trip over
@@ -113,7 +113,7 @@ def grey8(picture: Picture, where: object) -> NDArray[np.uint8]:
     return np.ascontiguousarray(pixels, np.uint8)
 
 
-def plain(pixels: NDArray[Any], where: object) -> NDArray[Any]:
+def plain_pixels(pixels: NDArray[Any], where: object) -> NDArray[Any]:
     """Floats as bytes, and grey where all three channels say the same."""
     if pixels.dtype.kind == "f" and pixels.size and float(pixels.min()) >= 0 and float(pixels.max()) <= 1:
         pixels = np.rint(pixels * 255).astype(np.uint8)

@@ -6,7 +6,7 @@ from typing import Literal
 
 from vsalient.errors import DataError, InputError, OptionError
 
-Protocol = Literal["davis16", "all-frames"]
+CountedFrames = Literal["davis16", "all-frames"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Preset:
     name: str
     title: str
     roots: tuple[str, ...]
-    protocol: Protocol = "all-frames"
+    protocol: CountedFrames = "all-frames"
     sparse: bool = False
     split: str | None = None
     splits: dict[str, tuple[str, ...]] = field(default_factory=dict)
@@ -36,21 +36,21 @@ class Preset:
     split_roots: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-def _names(text: str) -> tuple[str, ...]:
+def _sequence_names(text: str) -> tuple[str, ...]:
     return tuple(text.split())
 
 
-DAVIS16_TRAIN = _names(
+DAVIS16_TRAIN = _sequence_names(
     "bear bmx-bumps boat breakdance-flare bus car-turn dance-jump dog-agility drift-turn elephant flamingo hike "
     "hockey horsejump-low kite-walk lucia mallard-fly mallard-water motocross-bumps motorbike paragliding rhino "
     "rollerblade scooter-gray soccerball stroller surf swing tennis train"
 )
-DAVIS16_VAL = _names(
+DAVIS16_VAL = _sequence_names(
     "blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog drift-chicane "
     "drift-straight goat horsejump-high kite-surf libby motocross-jump paragliding-launch parkour scooter-black "
     "soapbox"
 )
-DAVIS17_TRAIN = _names(
+DAVIS17_TRAIN = _sequence_names(
     "bear bmx-bumps boat boxing-fisheye breakdance-flare bus car-turn cat-girl classic-car color-run crossing "
     "dance-jump dancing disc-jockey dog-agility dog-gooses dogs-scale drift-turn drone elephant flamingo hike hockey "
     "horsejump-low kid-football kite-walk koala lady-running lindy-hop longboard lucia mallard-fly mallard-water "
@@ -58,22 +58,22 @@ DAVIS17_TRAIN = _names(
     "scooter-board scooter-gray sheep skate-park snowboard soccerball stroller stunt surf swing tennis tractor-sand "
     "train tuk-tuk upside-down varanus-cage walking"
 )
-DAVIS17_VAL = _names(
+DAVIS17_VAL = _sequence_names(
     "bike-packing blackswan bmx-trees breakdance camel car-roundabout car-shadow cows dance-twirl dog dogs-jump "
     "drift-chicane drift-straight goat gold-fish horsejump-high india judo kite-surf lab-coat libby loading "
     "mbike-trick motocross-jump paragliding-launch parkour pigs scooter-black shooting soapbox"
 )
-FBMS_TRAIN = _names(
+FBMS_TRAIN = _sequence_names(
     "bear01 bear02 cars2 cars3 cars6 cars7 cars8 cars9 cats02 cats04 cats05 cats07 ducks01 horses01 horses03 "
     "horses06 lion02 marple1 marple10 marple11 marple13 marple3 marple5 marple8 meerkats01 people04 people05 "
     "rabbits01 rabbits05"
 )
-FBMS_TEST = _names(
+FBMS_TEST = _sequence_names(
     "camel01 cars1 cars10 cars4 cars5 cats01 cats03 cats06 dogs01 dogs02 farm01 giraffes01 goats01 horses02 "
     "horses04 horses05 lion01 marple12 marple2 marple4 marple6 marple7 marple9 people03 people1 people2 rabbits02 "
     "rabbits03 rabbits04 tennis"
 )
-SEGTRACK_V2 = _names(
+SEGTRACK_V2 = _sequence_names(
     "bird_of_paradise birdfall bmx cheetah drift frog girl hummingbird monkey monkeydog parachute penguin soldier worm"
 )
 

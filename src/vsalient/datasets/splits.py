@@ -31,7 +31,7 @@ _KNOWN = {
 }
 
 
-def choose(
+def choose_sequences(
     collection: Collection, root: Path, split: str | None, *, allow_test: bool = False
 ) -> tuple[list[Found], str]:
     """The sequences to train on, and a line that says which these are ("" where all are).

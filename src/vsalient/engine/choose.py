@@ -98,7 +98,13 @@ def first_sound(
         problem: DeviceError | None = None
         try:
             runner = TorchRunner(
-                network, place.device, wanted, fuse=fuse, exact=exact, kind=place.kind, reason=_told(reason, setbacks)
+                network,
+                place.device,
+                wanted,
+                fuse=fuse,
+                exact=exact,
+                kind=place.kind,
+                reason=_said_once(reason, setbacks),
             )
             problem = None if plain or trial is None else _hold_against(runner, trial)
         except VsalientError:
@@ -121,7 +127,7 @@ def first_sound(
     raise AssertionError("there is always an attempt")
 
 
-def _told(reason: str, setbacks: Sequence[str]) -> str:
+def _said_once(reason: str, setbacks: Sequence[str]) -> str:
     return "; ".join([reason, *setbacks])
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vsalient.checkpoints.cache import cache_root, temporary_beside
-from vsalient.engine.parts import Part
+from vsalient.engine.parts import NetworkPart
 from vsalient.errors import MissingDependencyError
 from vsalient.version import __version__
 
@@ -72,7 +72,7 @@ class CompiledPart:
         RuntimeError: the network does not convert.
     """
 
-    def __init__(self, part: Part, dtype: str, threads: int, identity: str) -> None:
+    def __init__(self, part: NetworkPart, dtype: str, threads: int, identity: str) -> None:
         self._library = load_openvino()
         self._part = part.name
         self._outputs = len(part.outputs)
@@ -83,7 +83,7 @@ class CompiledPart:
             "PERFORMANCE_HINT": "LATENCY",
         }
         shapes = [(name, tuple(x.shape)) for name, x in part.inputs.items()]
-        asked = [identity, part.name, shapes, sorted(self._settings.items()), _machine()]
+        asked = [identity, part.name, shapes, sorted(self._settings.items()), _processor()]
         key = hashlib.sha256(json.dumps(asked, default=str).encode()).hexdigest()[:32]
         self._file = cache_root() / "openvino" / f"{key}.blob"
         compiled = self._read()
@@ -100,7 +100,7 @@ class CompiledPart:
         """Its values are right: keep it on disk. A full or read-only disk only costs the next run its seconds."""
         self.fresh = False
         try:
-            content = _bytes(self._compiled.export_model())
+            content = _bytes_of(self._compiled.export_model())
             with temporary_beside(self._file) as temporary:
                 temporary.write_bytes(hashlib.sha256(content).digest() + content)
                 temporary.replace(self._file)
@@ -108,7 +108,7 @@ class CompiledPart:
         except (OSError, RuntimeError) as error:
             logger.debug("the compiled %s is not kept: %s", self._part, error)
 
-    def _compile(self, part: Part) -> Any:
+    def _compile(self, part: NetworkPart) -> Any:
         model = self._library.convert_model(
             part.trace(),
             example_input=tuple(part.inputs.values()),
@@ -149,7 +149,7 @@ def identity_of(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _machine() -> list[str]:
+def _processor() -> list[str]:
     """What a compiled network is good for: this OpenVINO, and a processor that can do the same."""
     flags = ""
     information = Path("/proc/cpuinfo")
@@ -159,7 +159,7 @@ def _machine() -> list[str]:
     return [importlib.metadata.version("openvino"), platform.machine(), platform.processor(), flags]
 
 
-def _bytes(exported: Any) -> bytes:
+def _bytes_of(exported: Any) -> bytes:
     return bytes(exported.getvalue()) if hasattr(exported, "getvalue") else bytes(exported)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.engine import compiled, failures
-from vsalient.engine.parts import Part, parts
+from vsalient.engine.parts import NetworkPart, parts
 from vsalient.engine.place import fold_batch_norms
 from vsalient.engine.run import Engine
 from vsalient.engine.runner import Features
@@ -41,7 +41,7 @@ Call = Callable[[Sequence[NDArray[Any]]], Sequence[NDArray[np.float32]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Clips:
+class ClipShape:
     """What an export is traced and checked with.
 
     Attributes:
@@ -86,7 +86,7 @@ class FileRunner:
 
 
 def export(
-    network: Network, reference: Engine, entry: WeightsEntry, checks: Sequence[Clips], form: Format, folder: Path
+    network: Network, reference: Engine, entry: WeightsEntry, checks: Sequence[ClipShape], form: Format, folder: Path
 ) -> dict[str, Any]:
     """Write a network's parts into a folder and hold them against the engine.
 
@@ -151,14 +151,14 @@ def export(
     return signature
 
 
-def _described(part: Part, ending: str) -> dict[str, Any]:
+def _described(part: NetworkPart, ending: str) -> dict[str, Any]:
     given = {
         name: {"shape": list(x.shape), "dtype": str(x.dtype).removeprefix("torch.")} for name, x in part.inputs.items()
     }
     return {"name": part.name, "file": f"{part.name}{ending}", "inputs": given, "outputs": list(part.outputs)}
 
 
-def _compare(ours: Engine, reference: Engine, clips: Clips, entry: WeightsEntry) -> float:
+def _compare(ours: Engine, reference: Engine, clips: ClipShape, entry: WeightsEntry) -> float:
     """The largest difference of a map over two clips that overlap, as far as there are frames."""
     worst, length = 0.0, entry.clip_length
     ours.reset()
@@ -172,7 +172,7 @@ def _compare(ours: Engine, reference: Engine, clips: Clips, entry: WeightsEntry)
     return worst
 
 
-def _onnx(part: Part, file: Path) -> Call:
+def _onnx(part: NetworkPart, file: Path) -> Call:
     try:
         import onnxruntime
     except ImportError:
@@ -194,7 +194,7 @@ def _onnx(part: Part, file: Path) -> Call:
     return lambda arrays: session.run(None, dict(zip(part.inputs, arrays, strict=True)))
 
 
-def _openvino(part: Part, file: Path) -> Call:
+def _openvino(part: NetworkPart, file: Path) -> Call:
     library = compiled.load_openvino()
     example = tuple(part.inputs.values())
     model = library.convert_model(part.trace(), example_input=example, input=[tuple(x.shape) for x in example])
@@ -207,7 +207,7 @@ def _openvino(part: Part, file: Path) -> Call:
     return lambda arrays: [np.array(run(list(arrays))[number]) for number in range(len(part.outputs))]
 
 
-def _torch_export(part: Part, file: Path) -> Call:
+def _torch_export(part: NetworkPart, file: Path) -> Call:
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.export.save(torch.export.export(part.module, tuple(part.inputs.values()), strict=False), file)
@@ -221,7 +221,7 @@ def _torch_export(part: Part, file: Path) -> Call:
     return run
 
 
-_WRITERS: dict[Format, Callable[[Part, Path], Call]] = {
+_WRITERS: dict[Format, Callable[[NetworkPart, Path], Call]] = {
     "onnx": _onnx,
     "openvino": _openvino,
     "torch-export": _torch_export,

@@ -51,7 +51,7 @@ def user_table() -> Path:
     return added_root().parent / "engines.toml"
 
 
-def choose(architecture: str) -> tuple[Literal["torch", "openvino"], str]:
+def choose_engine(architecture: str) -> tuple[Literal["torch", "openvino"], str]:
     """The library that "auto" takes for an architecture on this processor, and why.
 
     Raises:
@@ -63,7 +63,7 @@ def choose(architecture: str) -> tuple[Literal["torch", "openvino"], str]:
         raise OptionError(f"VSALIENT_ENGINE is '{wanted}'; allowed: {', '.join(ENGINES)}")
     if wanted == "torch" or (wanted == "openvino" and compiled.available()):
         return wanted, "by VSALIENT_ENGINE"
-    own = _read(file).get(kind, {}).get(architecture)
+    own = _read_table(file).get(kind, {}).get(architecture)
     if own is not None and (own == "torch" or compiled.available()):
         return own, f"by {file}"
     if architecture in TABLE.get(kind, ()) and compiled.available():
@@ -105,7 +105,7 @@ def open_runner(
     why = "asked for"
     if engine == "auto":
         fits = on_cpu and not exact and dtype != "float16"
-        engine, why = choose(architecture) if fits else ("torch", "")
+        engine, why = choose_engine(architecture) if fits else ("torch", "")
         asked = False
     else:
         asked = True
@@ -139,7 +139,7 @@ def check_engine(engine: str, device: str, dtype: str, *, exact: bool) -> None:
         raise OptionError("engine openvino has no float16 on a CPU: use float32, bfloat16 or auto")
 
 
-def _read(file: Path) -> dict[str, dict[str, Literal["torch", "openvino"]]]:
+def _read_table(file: Path) -> dict[str, dict[str, Literal["torch", "openvino"]]]:
     try:
         table = tomllib.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
@@ -161,7 +161,7 @@ def write_user_table(kind: str, rows: dict[str, Literal["torch", "openvino"]]) -
     from vsalient.checkpoints.cache import put_text
 
     file = user_table()
-    table = _read(file) | {kind: rows}
+    table = _read_table(file) | {kind: rows}
     lines = ["# Written by `vsalient doctor --tune`: which library runs which architecture, by kind of processor."]
     for name, each in table.items():
         lines += ["", f"[{name}]", *(f'"{architecture}" = "{library}"' for architecture, library in each.items())]

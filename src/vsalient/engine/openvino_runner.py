@@ -13,9 +13,9 @@ from torch import Tensor
 from vsalient.devices import DTYPES, device_name, reduced_dtype
 from vsalient.engine import failures, trust
 from vsalient.engine.compiled import PRECISIONS, CompiledPart, identity_of, load_openvino
-from vsalient.engine.parts import Part, decoder_part, encoder_part, network_part
+from vsalient.engine.parts import NetworkPart, decoder_part, encoder_part, network_part
 from vsalient.engine.place import fold_batch_norms
-from vsalient.engine.runner import Features, Maps, Runner
+from vsalient.engine.runner import Features, Probabilities, Runner
 from vsalient.errors import DeviceError, OptionError
 from vsalient.models.network import Network
 
@@ -76,7 +76,7 @@ class OpenVinoRunner:
                 ]
         return self._successor.encode(frames, priors)
 
-    def decode(self, features: Sequence[Features]) -> Maps:
+    def decode(self, features: Sequence[Features]) -> Probabilities:
         """See `Runner`."""
         if self._other is None:
             stacked = [torch.from_numpy(np.concatenate(level)) for level in zip(*features, strict=True)]
@@ -85,7 +85,7 @@ class OpenVinoRunner:
         # Of the frames before the change, what OpenVINO made of them is still held.
         return self._successor.decode([tuple(torch.as_tensor(level) for level in frame) for frame in features])
 
-    def whole(self, clip: Tensor, priors: Mapping[str, Tensor]) -> Maps:
+    def whole(self, clip: Tensor, priors: Mapping[str, Tensor]) -> Probabilities:
         """See `Runner`."""
         if self._other is None and self.per_frame:
             maps = {name: priors[name][0].transpose(0, 1) for name in self.priors}
@@ -116,7 +116,7 @@ class OpenVinoRunner:
         return self._other
 
     def _run(
-        self, make: Callable[[Sequence[Tensor]], Part], inputs: Sequence[Tensor], *, relative: bool = False
+        self, make: Callable[[Sequence[Tensor]], NetworkPart], inputs: Sequence[Tensor], *, relative: bool = False
     ) -> tuple[NDArray[np.float32], ...]:
         """Run the part that `make` makes for these inputs; raises `_TakenOverError` when PyTorch goes on."""
         key = (relative, *(tuple(x.shape) for x in inputs))

@@ -27,7 +27,7 @@ PartName = Literal["encoder", "decoder", "network"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class NetworkPart:
     """A piece of a network that runs by itself.
 
     Attributes:
@@ -61,28 +61,28 @@ class Part:
         return tuple(found) if isinstance(found, tuple) else (found,)
 
 
-def encoder_part(network: Network, frames: Tensor, priors: Sequence[Tensor]) -> Part:
+def encoder_part(network: Network, frames: Tensor, priors: Sequence[Tensor]) -> NetworkPart:
     """The per-frame encoder: `frames` (1, 3, h, w) uint8 and the priors (1, 1, h, w), for an example."""
     module = _Encoder(network).eval()
     with torch.inference_mode():
         count = len(module(frames, *priors))
-    return Part(
+    return NetworkPart(
         "encoder", module, _named(network, frames, priors), tuple(f"feature{number}" for number in range(count))
     )
 
 
-def decoder_part(network: Network, features: Sequence[Tensor]) -> Part:
+def decoder_part(network: Network, features: Sequence[Tensor]) -> NetworkPart:
     """What follows the encoder: features (T, C, h', w') each, for an example."""
     inputs = {f"feature{number}": x for number, x in enumerate(features)}
-    return Part("decoder", _Decoder(network).eval(), inputs, ("probability",))
+    return NetworkPart("decoder", _Decoder(network).eval(), inputs, ("probability",))
 
 
-def network_part(network: Network, frames: Tensor, priors: Sequence[Tensor]) -> Part:
+def network_part(network: Network, frames: Tensor, priors: Sequence[Tensor]) -> NetworkPart:
     """A whole network: `frames` (1, 3, T, h, w) uint8 and the priors (1, 1, T, h, w), for an example."""
-    return Part("network", _Whole(network).eval(), _named(network, frames, priors), ("probability",))
+    return NetworkPart("network", _Whole(network).eval(), _named(network, frames, priors), ("probability",))
 
 
-def parts(network: Network, frames: Tensor, priors: Sequence[Tensor]) -> list[Part]:
+def parts(network: Network, frames: Tensor, priors: Sequence[Tensor]) -> list[NetworkPart]:
     """Cut a network into its parts.
 
     Args:

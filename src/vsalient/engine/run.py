@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vsalient.engine.choose import open_torch
-from vsalient.engine.runner import Features, Maps, Runner
+from vsalient.engine.runner import Features, Probabilities, Runner
 from vsalient.errors import DeviceError, OptionError
 from vsalient.models.network import Network, describe
 from vsalient.vocabulary import DtypeName
@@ -114,7 +114,7 @@ class Engine:
         height, width = frames[0].shape[1:]
         work = f"a clip of {len(frames)} frames at {width}×{height}"
         try:
-            begun: list[Maps] = []
+            begun: list[Probabilities] = []
             for side in self._sides:
                 clip = side.seen(frames, indices, {name: given[name] for name in self.priors})
                 if self.runner.per_frame:
@@ -131,7 +131,9 @@ class Engine:
             return lambda: self._fetch(begun, work, None if outputs is None else list(outputs), len(indices))
         raise self._given_back(problem)
 
-    def _fetch(self, begun: Sequence[Maps], work: str, outputs: list[int] | None, slots: int) -> NDArray[np.float32]:
+    def _fetch(
+        self, begun: Sequence[Probabilities], work: str, outputs: list[int] | None, slots: int
+    ) -> NDArray[np.float32]:
         """Wait for the maps of a clip's sides, and take their mean."""
         try:
             sides = [side.upright(maps) for side, maps in zip(self._sides, begun, strict=True)]
@@ -166,7 +168,7 @@ class Engine:
 class _Kept:
     """Maps that may be asked for again; each time a copy, since they are then the caller's to change."""
 
-    def __init__(self, maps: Maps) -> None:
+    def __init__(self, maps: Probabilities) -> None:
         self._maps = maps
 
     def __call__(self) -> NDArray[np.float32]:
@@ -209,7 +211,7 @@ class _Side:
         flipped = {name: [prior.flip(-1) for prior in maps] for name, maps in priors.items()}
         return _Clip([frame.flip(-1) for frame in frames], indices, flipped)
 
-    def upright(self, maps: Maps) -> NDArray[np.float32]:
+    def upright(self, maps: Probabilities) -> NDArray[np.float32]:
         """Its maps as the video is turned."""
         got = maps() if callable(maps) else maps
         return np.ascontiguousarray(got[..., ::-1]) if self.mirrored else got
@@ -243,7 +245,7 @@ class _Side:
             return None
         return self.last[1] if all(map(torch.equal, clip.frames, self.last[0])) else None
 
-    def remember(self, clip: _Clip, maps: Maps) -> Maps:
+    def remember(self, clip: _Clip, maps: Probabilities) -> Probabilities:
         """Keep a clip's maps for the next one."""
         if clip.priors:
             return maps

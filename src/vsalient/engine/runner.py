@@ -15,7 +15,7 @@ from vsalient.errors import DeviceError
 
 Features = Any
 """One frame's features: whatever the runner's `encode` made and its `decode` takes."""
-Maps = NDArray[np.float32] | Callable[[], NDArray[np.float32]]
+Probabilities = NDArray[np.float32] | Callable[[], NDArray[np.float32]]
 """Probabilities (T, h, w), ready; or to be called for, which waits for a device that is still at work."""
 
 
@@ -45,11 +45,11 @@ class Runner(Protocol):
         """Frames (N, 3, h, w) uint8, each prior (N, 1, h, w) float in [0, 1] -> each frame's features."""
         ...
 
-    def decode(self, features: Sequence[Features]) -> Maps:
+    def decode(self, features: Sequence[Features]) -> Probabilities:
         """A clip's features in order -> probabilities (T, h, w), or (1, h, w) of a network that gives one map."""
         ...
 
-    def whole(self, clip: Tensor, priors: Mapping[str, Tensor]) -> Maps:
+    def whole(self, clip: Tensor, priors: Mapping[str, Tensor]) -> Probabilities:
         """A clip (1, 3, T, h, w) uint8, each prior (1, 1, T, h, w) -> as `decode`."""
         ...
 

@@ -12,7 +12,7 @@ from vsalient.devices import dtype_name, memory_format
 from vsalient.engine import failures, onednn, policy
 from vsalient.engine.place import fold_batch_norms, place
 from vsalient.engine.precision import full_float32
-from vsalient.engine.runner import Features, Maps
+from vsalient.engine.runner import Features, Probabilities
 from vsalient.errors import DeviceError
 from vsalient.models.network import Network
 from vsalient.models.planar import make_planar
@@ -92,14 +92,14 @@ class TorchRunner:
                 found += [tuple(level[slot : slot + 1] for level in batch) for slot in range(step)]
             return found
 
-    def decode(self, features: Sequence[Features]) -> Maps:
+    def decode(self, features: Sequence[Features]) -> Probabilities:
         """See `Runner`."""
         assert self._network.decode is not None
         with self._computing():
             levels = zip(*features, strict=True)
             return self._fetch(self._network.decode(tuple(torch.cat(level)[None] for level in levels)))
 
-    def whole(self, clip: Tensor, priors: Mapping[str, Tensor]) -> Maps:
+    def whole(self, clip: Tensor, priors: Mapping[str, Tensor]) -> Probabilities:
         """See `Runner`."""
         with self._computing():
             return self._fetch(self._network.forward(self._pixels(clip), **self._maps(priors)))
@@ -133,7 +133,7 @@ class TorchRunner:
     def _ordered(self, x: Tensor) -> Tensor:
         return x.contiguous(memory_format=memory_format(x) if self._reorder else torch.contiguous_format)
 
-    def _fetch(self, logits: Tensor) -> Maps:
+    def _fetch(self, logits: Tensor) -> Probabilities:
         maps = self._network.probability(logits.float())[0].float().contiguous()  # (T, h, w)
         if not self._pinned:
             return to_numpy(maps)

@@ -11,11 +11,11 @@ import numpy as np
 
 from vsalient.datasets.layout import Folder, find_frames, find_tree
 from vsalient.datasets.masks import Values, read_points
-from vsalient.datasets.presets import Protocol, preset_of
+from vsalient.datasets.presets import CountedFrames, preset_of
 from vsalient.errors import DataError, OptionError
 from vsalient.evaluation.plan import Extra, GroundTruth, Missing, SequencePlan, plan_prediction, plan_truth
-from vsalient.evaluation.run import Options, Outcome, SizeMismatch, count_fixations, score_sequences
-from vsalient.metrics import DatasetScores, SequenceScores, combine, select
+from vsalient.evaluation.run import Options, Scored, SizeMismatch, count_fixations, score_sequences
+from vsalient.metrics import DatasetScores, SequenceScores, combine, select_metrics
 
 _LABELS_UP_TO = 20
 """A whole data set of gray maps that never exceeds this most likely holds labels, not saliency."""
@@ -94,7 +94,7 @@ def evaluate(
     ground_truth: str | Path,
     *,
     dataset: str = "custom",
-    protocol: Protocol | None = None,
+    protocol: CountedFrames | None = None,
     split: str | None = None,
     metrics: Iterable[str] = ("default",),
     frames: str | Path | None = None,
@@ -127,7 +127,7 @@ def evaluate(
         raise OptionError("no predictions given; name one or more folders or videos before the ground truth")
     truth = plan_truth(Path(ground_truth), preset_of(dataset), split, protocol)
     names = tuple(metrics)
-    chosen = select(("J", "F") if objects and names == ("default",) else names, fixation=fixations is not None)
+    chosen = select_metrics(("J", "F") if objects and names == ("default",) else names, fixation=fixations is not None)
     if objects and not set(chosen) <= {"J", "F"}:
         raise OptionError("objects are scored by J and F only; leave the other metrics out")
     options = Options(
@@ -165,10 +165,10 @@ def evaluate(
 
 def _score_objects(
     plans: Sequence[SequencePlan], options: Options, progress: Callable[[str, int, int], None] | None
-) -> list[Outcome]:
+) -> list[Scored]:
     from vsalient.evaluation.objects import score_objects
 
-    outcomes: list[Outcome] = []
+    outcomes: list[Scored] = []
     for done, plan in enumerate(plans, 1):
         outcomes += score_objects(plan, options)
         if progress is not None:
@@ -201,7 +201,7 @@ def _summarise(
     name: str,
     plans: tuple[SequencePlan, ...],
     strange: int,
-    outcomes: Sequence[Outcome],
+    outcomes: Sequence[Scored],
 ) -> PredictionResult:
     kept = [outcome.scores for outcome in outcomes if outcome.scores.frames]
     if not kept:
@@ -219,7 +219,7 @@ def _summarise(
     )
 
 
-def _refuse_labels(path: Path, outcomes: Sequence[Outcome]) -> None:
+def _refuse_labels(path: Path, outcomes: Sequence[Scored]) -> None:
     highest = max(outcome.highest for outcome in outcomes)
     if 0 < highest <= _LABELS_UP_TO:
         raise DataError(

@@ -16,14 +16,14 @@ from vsalient.datasets.pictures import decode_picture, read_file
 from vsalient.errors import DataError
 from vsalient.evaluation.assignment import best_pairs
 from vsalient.evaluation.plan import SequencePlan
-from vsalient.evaluation.run import Options, Outcome
+from vsalient.evaluation.run import Options, Scored
 from vsalient.metrics import FrameScores, boundary_f, jaccard
 from vsalient.metrics.scores import SequenceAccumulator
 
 MOST_PROPOSALS = 20
 
 
-def score_objects(plan: SequencePlan, options: Options) -> list[Outcome]:
+def score_objects(plan: SequencePlan, options: Options) -> list[Scored]:
     """Score a sequence's objects: one outcome for each object of the ground truth, named `SEQUENCE/LABEL`.
 
     Ground truth and predictions are label maps (palette, or gray with few values); the objects are 1 to the largest
@@ -74,7 +74,7 @@ def score_objects(plan: SequencePlan, options: Options) -> list[Outcome]:
             accumulator.add(name, FrameScores(values={"J": float(j), "F": float(f)}))
         # What happened to frames is told once a sequence, not once an object.
         told = (absent, plan.extra) if column == 0 else (0, 0)
-        outcomes.append(Outcome(accumulator.finish(), told[0], 0, told[1], highest=255))
+        outcomes.append(Scored(accumulator.finish(), told[0], 0, told[1], highest=255))
     return outcomes
 
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from vsalient.datasets.masks import Truth, Values, truth_of
-from vsalient.datasets.pictures import Picture, grey8, plain
+from vsalient.datasets.pictures import Picture, grey8, plain_pixels
 from vsalient.metrics.arrays import Map8
 
 
@@ -72,4 +72,4 @@ def _gray_frames(path: Path) -> Iterator[Map8]:
 
     with open_source(path) as source:
         for frame in source:
-            yield grey8(Picture(plain(frame.pixels, path)), path)
+            yield grey8(Picture(plain_pixels(frame.pixels, path)), path)

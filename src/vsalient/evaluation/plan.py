@@ -7,7 +7,7 @@ from typing import Literal
 
 from vsalient.datasets.layout import Folder, Stored, Tree, Video, find_partner, find_tree, select_sequences
 from vsalient.datasets.names import few, frame_numbers, match_frames, natural
-from vsalient.datasets.presets import Preset, Protocol, split_names
+from vsalient.datasets.presets import CountedFrames, Preset, split_names
 from vsalient.errors import DataError, InputError
 from vsalient.evaluation.pictures import count_frames
 
@@ -77,11 +77,11 @@ class GroundTruth:
     tree: Tree
     restricted: bool
     frames: dict[str, tuple[str, ...]]
-    protocol: Protocol
+    protocol: CountedFrames
     videos: dict[str, int]
 
 
-def plan_truth(root: Path, preset: Preset, split: str | None, protocol: Protocol | None) -> GroundTruth:
+def plan_truth(root: Path, preset: Preset, split: str | None, protocol: CountedFrames | None) -> GroundTruth:
     """Find the ground truth and apply split and protocol.
 
     Raises:

@@ -28,7 +28,7 @@ from vsalient.metrics.scores import SequenceAccumulator, SequenceScores
 from vsalient.metrics.temporal import temporal_stability
 
 SizeMismatch = Literal["error", "resize"]
-Progress = Callable[[str, int, int], None]
+ScoringProgress = Callable[[str, int, int], None]
 """Called with a sequence's name, how many are done, and of how many."""
 
 
@@ -57,7 +57,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Scored:
     """A scored sequence and what happened on the way.
 
     Attributes:
@@ -86,8 +86,8 @@ class _Loaded:
 
 
 def score_sequences(
-    plans: Sequence[SequencePlan], options: Options, *, jobs: int = 1, progress: Progress | None = None
-) -> list[Outcome]:
+    plans: Sequence[SequencePlan], options: Options, *, jobs: int = 1, progress: ScoringProgress | None = None
+) -> list[Scored]:
     """Score every sequence.
 
     Args:
@@ -100,7 +100,7 @@ def score_sequences(
         VsalientError: from the first sequence that fails.
     """
     jobs = max(1, min(jobs, len(plans)))
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, Scored] = {}
     if jobs == 1:
         threads = min(4, os.cpu_count() or 1)
         for at, plan in enumerate(plans):
@@ -110,7 +110,7 @@ def score_sequences(
         return [outcomes[at] for at in range(len(plans))]
     threads = max(1, (os.cpu_count() or 1) // jobs) + 1
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_worker) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin_scorer) as pool:
         try:
             # The longest first, so that no worker is left with it at the end.
             order = sorted(range(len(plans)), key=lambda at: -len(plans[at].items))
@@ -130,7 +130,7 @@ def score_sequences(
     return [outcomes[at] for at in range(len(plans))]
 
 
-def score_sequence(plan: SequencePlan, options: Options, *, threads: int = 1) -> Outcome:
+def score_sequence(plan: SequencePlan, options: Options, *, threads: int = 1) -> Scored:
     """Score one sequence.
 
     Raises:
@@ -141,7 +141,7 @@ def score_sequence(plan: SequencePlan, options: Options, *, threads: int = 1) ->
     negatives = _Negatives(plan, options)
     before: Mask | None = None
     absent = resized = highest = 0
-    stream = _Stream(plan, options, threads)
+    stream = _Predictions(plan, options, threads)
     for item, loaded in stream:
         shape = _shape_of(loaded)
         prediction = loaded.prediction
@@ -163,7 +163,7 @@ def score_sequence(plan: SequencePlan, options: Options, *, threads: int = 1) ->
             if before is not None and before.shape == mask.shape:
                 accumulator.add_pair("T", temporal_stability(before, mask))
             before = mask
-    return Outcome(accumulator.finish(), absent, resized, plan.extra + stream.extra, highest)
+    return Scored(accumulator.finish(), absent, resized, plan.extra + stream.extra, highest)
 
 
 def _score(prediction: Map8, loaded: _Loaded, negatives: "_Negatives", metrics: frozenset[str]) -> FrameScores:
@@ -174,7 +174,7 @@ def _score(prediction: Map8, loaded: _Loaded, negatives: "_Negatives", metrics: 
     return score_fixations(prediction, loaded.density, loaded.points, counts, metrics=metrics)
 
 
-class _Stream:
+class _Predictions:
     """The frames of a sequence in order, decoded a few ahead."""
 
     def __init__(self, plan: SequencePlan, options: Options, threads: int) -> None:
@@ -328,7 +328,7 @@ def _interrupts_held() -> Iterator[None]:
             signal.raise_signal(signal.SIGINT)
 
 
-def _begin_worker() -> None:
+def _begin_scorer() -> None:
     """End at once and in silence on Ctrl-C, and keep to one core: the parallelism is between sequences."""
     import cv2
 

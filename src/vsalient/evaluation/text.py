@@ -21,10 +21,10 @@ def as_markdown(evaluation: Evaluation, columns: Mapping[str, Sequence[str]]) ->
     """
     names, rows, best = _cells(evaluation, columns)
     heads = ["", *(f"{name} {_arrow(name, '↓', '↑', columns)}".strip() for name in names)]
-    lines = [_row(heads), _row(["---", *("---:" for _ in names)])]
+    lines = [_text_row(heads), _text_row(["---", *("---:" for _ in names)])]
     for label, cells in rows:
         bold = [f"**{cell}**" if (label, name) in best else cell for name, cell in zip(names, cells, strict=True)]
-        lines.append(_row([label.replace("|", r"\|"), *bold]))
+        lines.append(_text_row([label.replace("|", r"\|"), *bold]))
     return "\n".join(lines) + "\n"
 
 
@@ -62,7 +62,7 @@ def _arrow(name: str, down: str, up: str, columns: Mapping[str, Sequence[str]]) 
     return "" if name in columns else down if name in LOWER_IS_BETTER else up
 
 
-def _row(cells: Sequence[str]) -> str:
+def _text_row(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 

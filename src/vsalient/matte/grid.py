@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from vsalient.types import MaskArray, SaliencyArray
 
-LONGEST = 480
+LONGEST_SIDE = 480
 """About the longest side of the reduced grid: a little finer than the networks see."""
 
 Values = NDArray[np.float32]
@@ -32,7 +32,7 @@ class Grid:
     @classmethod
     def of(cls, height: int, width: int) -> "Grid":
         """The grid for frames of a size."""
-        return cls(height, width, max(1, round(max(height, width) / LONGEST)))
+        return cls(height, width, max(1, round(max(height, width) / LONGEST_SIDE)))
 
     @cached_property
     def shape(self) -> tuple[int, int]:

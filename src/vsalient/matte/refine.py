@@ -47,14 +47,14 @@ def refine(
     between = ((saliency > 0) & (saliency < 1)).astype(np.uint8)
     away = _from_edge(inside)
     doubtful = ((probability > 0.03) & (probability < 0.97)).astype(np.uint8)
-    unsure = (away <= UNSURE).astype(np.uint8) | _dilate(between, 1)
-    reach = (away <= SURE_REACH).astype(np.uint8) | _dilate(doubtful, DOUBT) & (away <= REACH).astype(np.uint8)
+    unsure = (away <= UNSURE).astype(np.uint8) | _dilate_cells(between, 1)
+    reach = (away <= SURE_REACH).astype(np.uint8) | _dilate_cells(doubtful, DOUBT) & (away <= REACH).astype(np.uint8)
     alpha = inside.astype(np.float32)
     top, bottom, left, right = _bounds(reach, 2 * REACH)
     if top >= bottom:
         return np.full((grid.height, grid.width), 255 if inside[0, 0] else 0, np.uint8)
     view = (slice(top, bottom), slice(left, right))
-    line, trust, sure = _fit(small[view], alpha[view], unsure[view] == 0, away[view])
+    line, trust, sure = _fit_line(small[view], alpha[view], unsure[view] == 0, away[view])
     pull = (2 * PULL[sharp] * (1 - sure) * (probability[view] - 0.5)).astype(np.float32)
     trust = np.clip((trust - (TRUST + TRUST_AWAY * away[view])) * np.float32(1 / TRUST_RAMP), 0, 1)
     # Colours lose their say towards the ends of what is looked at: no seam there.
@@ -82,7 +82,7 @@ def refine(
     return result
 
 
-def _fit(small: Pixels, alpha: Values, known: NDArray[np.bool_], away: Values) -> tuple[Values, Values, Values]:
+def _fit_line(small: Pixels, alpha: Values, known: NDArray[np.bool_], away: Values) -> tuple[Values, Values, Values]:
     """`color_line` on half the grid, where it costs a quarter and is as smooth; results on the grid itself."""
     rows, columns = known.shape
     half = (max(1, columns // 2), max(1, rows // 2))
@@ -151,7 +151,7 @@ def _from_edge(inside: NDArray[np.uint8]) -> Values:
     return np.asarray(apart, np.float32)
 
 
-def _dilate(part: NDArray[np.uint8], cells: int) -> NDArray[np.uint8]:
+def _dilate_cells(part: NDArray[np.uint8], cells: int) -> NDArray[np.uint8]:
     return np.asarray(cv2.dilate(part, _square(cells)), np.uint8)
 
 

@@ -11,7 +11,7 @@ from vsalient.errors import InputError
 
 READ = ("http", "https", "rtsp")
 """Kinds of address that are read."""
-PATIENCE = (20.0, 30.0)
+ADDRESS_PATIENCE = (20.0, 30.0)
 """Seconds that a server, or the other end of a pipe, may take to answer, and to send the next bytes."""
 # A path keeps only one of two slashes.
 _ADDRESS = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/{1,3}(?=[^/])")
@@ -67,7 +67,7 @@ def wait_for_pipe(path: Path) -> None:
     try:
         poll = select.poll()
         poll.register(descriptor, select.POLLIN)
-        if not any(event & select.POLLIN for _, event in poll.poll(PATIENCE[0] * 1000)):
-            raise InputError(f"{path} is a pipe that nobody writes into: nothing came for {PATIENCE[0]:g} s")
+        if not any(event & select.POLLIN for _, event in poll.poll(ADDRESS_PATIENCE[0] * 1000)):
+            raise InputError(f"{path} is a pipe that nobody writes into: nothing came for {ADDRESS_PATIENCE[0]:g} s")
     finally:
         os.close(descriptor)

@@ -21,13 +21,13 @@ log = logging.getLogger(__name__)
 _FALLBACK = {".webm": "libopus", ".mkv": "libopus", ".mp4": "aac", ".mov": "aac"}
 _RATE = 48000  # of what is encoded anew; surround becomes stereo then
 # What players of a container know. FFmpeg writes more into MP4, PCM among it, that others play as noise or not at all.
-_KNOWN = {
+_KNOWN_CODECS = {
     ".webm": {"opus", "vorbis"},
     ".mp4": {"aac", "mp3", "mp2", "ac3", "eac3", "alac", "opus", "flac", "dts"},
     ".mov": {"aac", "mp3", "ac3", "eac3", "alac", "pcm_mulaw", "pcm_alaw", "pcm_s8", "pcm_u8"}
     | {f"pcm_{kind}{bits}{end}" for kind, bits in (("s", 16), ("s", 24), ("s", 32), ("f", 32)) for end in ("le", "be")},
 }
-_FORMATS = {".webm": "webm", ".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
+_SAMPLE_FORMATS = {".webm": "webm", ".mkv": "matroska", ".mp4": "mp4", ".mov": "mov"}
 # QuickTime numbers languages, and FFmpeg knows the numbers by one of the two ISO 639-2 codes only.
 _QUICKTIME_NAMES = {
     **{"deu": "ger", "fre": "fra", "nld": "dut", "swe": "sve", "ell": "gre", "isl": "ice", "zho": "chi", "cze": "ces"},
@@ -104,11 +104,11 @@ def _label(track: AudioStream, source: AudioStream, suffix: str) -> None:
 
 def _fits(source: AudioStream, suffix: str) -> bool:
     """Whether a container takes a stream as it is; some codecs (Opus in MOV) are refused with the header only."""
-    known = _KNOWN.get(suffix)
+    known = _KNOWN_CODECS.get(suffix)
     if known is not None and source.codec_context.codec.canonical_name not in known:
         return False
     try:
-        with av.open(io.BytesIO(), "w", format=_FORMATS[suffix]) as trial:
+        with av.open(io.BytesIO(), "w", format=_SAMPLE_FORMATS[suffix]) as trial:
             trial.add_stream_from_template(source)
             trial.start_encoding()
     except (ValueError, av.FFmpegError):

@@ -10,7 +10,7 @@ from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from vsalient.errors import DecodeError, InputError
-from vsalient.media.addresses import PATIENCE, address_of, check_address, wait_for_pipe
+from vsalient.media.addresses import ADDRESS_PATIENCE, address_of, check_address, wait_for_pipe
 
 # FFmpeg reads any text file as ANSI art under these names; nobody means that.
 _TEXT_FORMATS = {"tty", "bin", "xbin", "adf", "idf"}
@@ -69,10 +69,10 @@ def _open_address(address: str) -> InputContainer:
     if os.environ.get("VSALIENT_PLAIN_MEDIA"):
         raise InputError(f"{address} is an address, which is not read here: give a file.")
     try:
-        return av.open(address, "r", metadata_errors="replace", timeout=PATIENCE)
+        return av.open(address, "r", metadata_errors="replace", timeout=ADDRESS_PATIENCE)
     except (av.FFmpegError, OSError) as error:
         late = isinstance(error, av.ExitError | TimeoutError)
-        reason = f"no answer within {PATIENCE[0]:g} s" if late else (error.strerror or str(error)).lower()
+        reason = f"no answer within {ADDRESS_PATIENCE[0]:g} s" if late else (error.strerror or str(error)).lower()
         raise InputError(f"{address} cannot be read: {reason}.") from None
 
 

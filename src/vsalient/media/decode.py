@@ -22,14 +22,14 @@ log = logging.getLogger(__name__)
 # In these every picture has a packet with its true presentation time, so a time without a picture is a loss.
 _EXACT_FORMATS = {"mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "flv", "nut", "ivf"}
 # How many pictures are held back where stored times are those of decoding (AVI with B-frames): see `_sorted`.
-_WINDOW = 4
+_REORDER_WINDOW = 4
 _JUMP_SECONDS = 10
 # Packets and bytes that are kept to decode the end once more: more than a decoder's threads have at hand at once.
 _TAIL_PACKETS, _TAIL_BYTES = 32, 16 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class DecodedPicture:
     """One picture in presentation order.
 
     Attributes:
@@ -49,7 +49,7 @@ class PictureStream:
     """Demux and decode one video stream, packet by packet, from where the container stands.
 
     Count: every packet that should show a picture gives exactly one. When the decoder refuses a packet, or drops it
-    in silence, the picture's time is known from the packet, and a `Picture` without a frame takes its place.
+    in silence, the picture's time is known from the packet, and a `DecodedPicture` without a frame takes its place.
 
     Times: pictures leave in presentation order. A missing or absurd pts becomes the last one plus a frame's duration;
     one that is not later than the last becomes the last plus one tick. Where the clock of a transport or program stream
@@ -85,7 +85,7 @@ class PictureStream:
         self.errors = 0
         self.encrypted = False
 
-    def __iter__(self) -> Iterator[Picture]:
+    def __iter__(self) -> Iterator[DecodedPicture]:
         """Yield all pictures of the stream."""
         return self._repaired(self._completed(self._sorted(self._decoded())))
 
@@ -196,7 +196,7 @@ class PictureStream:
                 heapq.heappush(times, frame.pts)
                 last = frame.pts
             held.append(frame)
-            yield from _release(held, times, _WINDOW)
+            yield from _release(held, times, _REORDER_WINDOW)
         yield from _release(held, times, 0)
 
     def _completed(self, frames: Iterator[VideoFrame | None]) -> Iterator[tuple[VideoFrame | None, int | None, bool]]:
@@ -230,7 +230,7 @@ class PictureStream:
             if expected != pts and self._timed and not self.interlaced and (self._exact or self.errors):
                 yield None, expected, True
 
-    def _repaired(self, pictures: Iterator[tuple[VideoFrame | None, int | None, bool]]) -> Iterator[Picture]:
+    def _repaired(self, pictures: Iterator[tuple[VideoFrame | None, int | None, bool]]) -> Iterator[DecodedPicture]:
         """Make pts strictly increasing."""
         last: int | None = None
         offset = 0
@@ -246,7 +246,7 @@ class PictureStream:
                     else:
                         pts = last + 1
             last = pts
-            yield Picture(frame, pts, corrupt, max(frame.duration or 0, 0) if frame is not None else 0)
+            yield DecodedPicture(frame, pts, corrupt, max(frame.duration or 0, 0) if frame is not None else 0)
 
 
 def _release(held: deque[VideoFrame | None], times: list[int], keep: int) -> Iterator[VideoFrame | None]:

@@ -9,10 +9,10 @@ from typing import cast
 import av
 from av.video.frame import VideoFrame
 
-from vsalient.media.decode import Picture
+from vsalient.media.decode import DecodedPicture
 
 
-def deinterlaced(pictures: Iterator[Picture]) -> Iterator[Picture]:
+def deinterlaced(pictures: Iterator[DecodedPicture]) -> Iterator[DecodedPicture]:
     """Yield the same pictures, at their own times, one behind; lost ones stay lost.
 
     The filter is set up with the first interlaced picture, so that a progressive film costs nothing.
@@ -38,7 +38,7 @@ class _Graph:
 
     def __init__(self, frame: VideoFrame) -> None:
         self._kind = (frame.width, frame.height, frame.format.name)
-        self._waiting: deque[Picture] = deque()
+        self._waiting: deque[DecodedPicture] = deque()
         self._graph = graph = av.filter.Graph()
         source = graph.add_buffer(
             width=frame.width, height=frame.height, format=frame.format, time_base=Fraction(1, 90_000)
@@ -54,7 +54,7 @@ class _Graph:
         """Whether a picture is of the kind that the filter was set up for."""
         return (frame.width, frame.height, frame.format.name) == self._kind
 
-    def push(self, picture: Picture) -> Iterator[Picture]:
+    def push(self, picture: DecodedPicture) -> Iterator[DecodedPicture]:
         """Take the next picture; give those that are done."""
         self._waiting.append(picture)
         if picture.frame is not None:
@@ -64,14 +64,14 @@ class _Graph:
             self._graph.push(picture.frame)
         yield from self._done()
 
-    def finish(self) -> Iterator[Picture]:
+    def finish(self) -> Iterator[DecodedPicture]:
         """Give what is held back."""
         self._graph.push(None)
         yield from self._done()
         yield from self._waiting
         self._waiting.clear()
 
-    def _done(self) -> Iterator[Picture]:
+    def _done(self) -> Iterator[DecodedPicture]:
         while True:
             try:
                 frame = cast(VideoFrame, self._graph.pull())

@@ -16,12 +16,12 @@ from vsalient.media.container import restarts_clocks, sane_rate
 log = logging.getLogger(__name__)
 
 _RETRIES = 3
-_LATEST = 10**9  # seconds, 30 years: what is further from zero is no time but garbage
+_LATEST_TIME = 10**9  # seconds, 30 years: what is further from zero is no time but garbage
 
 
 def is_absurd(time: int | None, time_base: Fraction) -> bool:
     """Whether a stored time cannot be meant."""
-    return time is not None and abs(time) * time_base > _LATEST
+    return time is not None and abs(time) * time_base > _LATEST_TIME
 
 
 def usual_step(stream: Stream) -> int:

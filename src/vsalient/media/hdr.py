@@ -88,7 +88,7 @@ class ToneMap:
         descriptor, name = tempfile.mkstemp(suffix=".cube")
         try:
             with os.fdopen(descriptor, "w", encoding="ascii") as file:
-                _write_table(file.write, transfer)
+                _write_tone_table(file.write, transfer)
             table = graph.add("lut3d", file=name, interp="tetrahedral")
             source.link_to(table)
             table.link_to(sink)
@@ -102,7 +102,7 @@ class ToneMap:
         return cast(VideoFrame, self._graph.pull())
 
 
-def _write_table(write: Callable[[str], object], transfer: int) -> None:
+def _write_tone_table(write: Callable[[str], object], transfer: int) -> None:
     steps = np.linspace(0.0, 1.0, _GRID)
     write(f"LUT_3D_SIZE {_GRID}\n")
     green, red = np.meshgrid(steps, steps, indexing="ij")  # red runs fastest, then green

@@ -105,11 +105,11 @@ def _read_film(path: Path) -> Pixels:
             stream = container.streams.video[0]
             if stream.codec_context.name == "exr":
                 stream.codec_context.options = {"apply_trc": "iec61966_2_1"}
-            frame = next(_frames(container))
+            frame = next(_picture_frames(container))
         except (av.FFmpegError, IndexError, StopIteration):
             raise OSError("it is not a picture that FFmpeg reads") from None
         return np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
 
 
-def _frames(container: "av.container.InputContainer") -> "Iterator[av.VideoFrame]":
+def _picture_frames(container: "av.container.InputContainer") -> "Iterator[av.VideoFrame]":
     yield from container.decode(video=0)

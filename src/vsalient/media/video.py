@@ -23,7 +23,7 @@ from vsalient.media.color import (
     rotation_of,
 )
 from vsalient.media.container import open_container, sane_rate, time_origin, video_stream
-from vsalient.media.decode import Picture, PictureStream
+from vsalient.media.decode import DecodedPicture, PictureStream
 from vsalient.media.deinterlace import deinterlaced
 from vsalient.media.extras import read_extras
 from vsalient.media.hdr import NAMES
@@ -119,7 +119,7 @@ class VideoSource(Source):
         self._origin = round(time_origin(container) / stream.time_base)
         return container, stream
 
-    def _pictures(self) -> Iterator[Picture]:
+    def _pictures(self) -> Iterator[DecodedPicture]:
         """Pictures from the last key frame before the start, or from the beginning where seeking fails."""
         for back in _SEEK_BACK if self._start else ():
             container, stream = self._open()
@@ -138,7 +138,7 @@ class VideoSource(Source):
         self._decoder = PictureStream(*self._open())
         return iter(self._decoder)
 
-    def _deliver(self, pictures: Iterator[Picture]) -> Iterator[Frame]:
+    def _deliver(self, pictures: Iterator[DecodedPicture]) -> Iterator[Frame]:
         """Keep the range, convert to RGB, let a neighbour stand in for what was lost; the range's end ends all."""
         latest: VideoFrame | None = None
         pixels: Pixels | None = None  # of `latest`, once they are needed, like `deep`
@@ -182,7 +182,7 @@ class VideoSource(Source):
                 pixels, next(indices), pts, self._time_base, corrupt=picture.corrupt, duration=duration, deep=deep
             )
 
-    def _last_duration(self, picture: Picture) -> int:
+    def _last_duration(self, picture: DecodedPicture) -> int:
         """How long the last picture stands: to the end of its track, which it says itself where the track does not."""
         assert self._container is not None
         end = max(self._reach, own_end(self._container, self._decoder.stream) or 0)
@@ -258,7 +258,7 @@ class VideoSource(Source):
             )
 
 
-def _with_next(pictures: Iterator[Picture]) -> Iterator[tuple[Picture, Picture | None]]:
+def _with_next(pictures: Iterator[DecodedPicture]) -> Iterator[tuple[DecodedPicture, DecodedPicture | None]]:
     """Each picture with the one after it, None after the last."""
     held = next(pictures, None)
     while held is not None:

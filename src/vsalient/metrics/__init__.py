@@ -14,7 +14,7 @@ from vsalient.metrics.aggregate import (
     statistics,
 )
 from vsalient.metrics.boundary import boundary_f, boundary_map, boundary_precision_recall
-from vsalient.metrics.catalogue import CATALOGUE, GROUPS, LOWER_IS_BETTER, Metric, results_of, select
+from vsalient.metrics.catalogue import CATALOGUE, GROUPS, LOWER_IS_BETTER, Metric, results_of, select_metrics
 from vsalient.metrics.fixation import auc, cc, kl, nss, sauc, sim
 from vsalient.metrics.frame import FrameScores, score_fixations, score_frame
 from vsalient.metrics.histograms import JointHistogram, joint_histogram
@@ -74,7 +74,7 @@ __all__ = [
     "sauc",
     "score_fixations",
     "score_frame",
-    "select",
+    "select_metrics",
     "sim",
     "statistics",
     "temporal_stability",

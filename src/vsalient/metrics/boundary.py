@@ -65,11 +65,11 @@ def boundary_precision_recall(
         mask, reference = mask & ~ignored, reference & ~ignored
     height, width = reference.shape
     edges = _boundary(_pack(np.stack((mask, reference))), width)
-    predicted, true = _count(edges[0]), _count(edges[1])
+    predicted, true = _count_pixels(edges[0]), _count_pixels(edges[1])
     if predicted == 0 or true == 0:
         return float(predicted == 0), float(true == 0)
     near = _dilate(edges, tolerance((height, width), bound))
-    return _count(edges[0] & near[1]) / predicted, _count(edges[1] & near[0]) / true
+    return _count_pixels(edges[0] & near[1]) / predicted, _count_pixels(edges[1] & near[0]) / true
 
 
 def boundary_map(mask: NDArray[Any]) -> Mask:
@@ -140,7 +140,7 @@ def _dilate(words: Words, radius: int) -> Words:
     return dilated
 
 
-def _count(words: Words) -> int:
+def _count_pixels(words: Words) -> int:
     if hasattr(np, "bitwise_count"):
         return int(np.bitwise_count(words).sum(dtype=np.int64))
     return int(_BITS_OF_BYTE[np.ascontiguousarray(words).view(np.uint8)].sum(dtype=np.int64))

@@ -79,7 +79,7 @@ BLOCKS: tuple[tuple[str, tuple[str, ...]], ...] = (
 """How tables group the results; `*_frames` stand beside the result they belong to."""
 
 
-def select(names: Iterable[str], *, fixation: bool = False) -> tuple[str, ...]:
+def select_metrics(names: Iterable[str], *, fixation: bool = False) -> tuple[str, ...]:
     """Return the metrics asked for, in the order of the catalogue.
 
     Args:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vsalient.errors import DataError
 from vsalient.metrics.arrays import Mask, as_floats, as_truth, as_void, same_shape
-from vsalient.metrics.histograms import LEVELS, Counts, JointHistogram
+from vsalient.metrics.histograms import GRAY_LEVELS, Counts, JointHistogram
 
 MIT_EPS = 2.220446049250313e-16
 NAN = float("nan")
@@ -143,8 +143,8 @@ def _auc(on: Counts, off: Counts) -> float:
 def _moments(histogram: JointHistogram) -> tuple[int, int, int, int, int]:
     """Return pixels, sum and sum of squares of the map, object pixels, and the map's sum over them."""
     foreground, values = histogram.foreground, histogram.values
-    n, s, q = int(values.sum()), int(values @ LEVELS), int(values @ (LEVELS * LEVELS))
-    return n, s, q, int(foreground.sum()), int(foreground @ LEVELS)
+    n, s, q = int(values.sum()), int(values @ GRAY_LEVELS), int(values @ (GRAY_LEVELS * GRAY_LEVELS))
+    return n, s, q, int(foreground.sum()), int(foreground @ GRAY_LEVELS)
 
 
 def _map_and_mask(

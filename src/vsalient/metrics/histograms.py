@@ -15,7 +15,7 @@ from vsalient.metrics.arrays import Map8, Mask, pair
 
 Counts = NDArray[np.int64]
 
-LEVELS: Counts = np.arange(256, dtype=np.int64)
+GRAY_LEVELS: Counts = np.arange(256, dtype=np.int64)
 """The 256 grey values, as integers."""
 
 _EXACT_FLOAT32 = 1 << 24

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.metrics.arrays import as_floats, as_truth, as_void, same_shape
-from vsalient.metrics.histograms import LEVELS, Counts, JointHistogram, at_least, joint_histogram
+from vsalient.metrics.histograms import GRAY_LEVELS, Counts, JointHistogram, at_least, joint_histogram
 
 Curve = NDArray[np.float64]
 """(256,) one value per threshold t = 0..255."""
@@ -43,7 +43,7 @@ def mae_of_histogram(histogram: JointHistogram) -> float:
 
 def absolute_error(histogram: JointHistogram) -> float:
     """Return the sum over all pixels of |map - truth|, for the MAE pooled over a data set."""
-    wrong = int(histogram.background @ LEVELS) + int(histogram.foreground @ (255 - LEVELS))
+    wrong = int(histogram.background @ GRAY_LEVELS) + int(histogram.foreground @ (255 - GRAY_LEVELS))
     return wrong / 255.0
 
 
@@ -89,7 +89,7 @@ def at_or_above_musigma(values: Counts) -> NDArray[np.bool_]:
     With n pixels, sum s and sum of squares q: v >= s/n + sqrt(n q - s^2)/n, without a rounding that would make
     a constant or a two-valued map flip.
     """
-    n, s, q = int(values.sum()), int(values @ LEVELS), int(values @ (LEVELS * LEVELS))
+    n, s, q = int(values.sum()), int(values @ GRAY_LEVELS), int(values @ (GRAY_LEVELS * GRAY_LEVELS))
     spread = n * q - s * s
     return np.array([n * v >= s and (n * v - s) ** 2 >= spread for v in range(256)])
 

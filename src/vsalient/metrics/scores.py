@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from vsalient.metrics.aggregate import PrecisionRecallMean, mean_defined, statistics
 from vsalient.metrics.catalogue import results_of
 from vsalient.metrics.frame import FrameScores
-from vsalient.metrics.histograms import LEVELS, Counts, at_least
+from vsalient.metrics.histograms import GRAY_LEVELS, Counts, at_least
 from vsalient.metrics.saliency import Curve, at_or_above_musigma, f1_pooled, f_max, f_measure
 
 NAN = float("nan")
@@ -198,7 +198,7 @@ def combine(sequences: Sequence[SequenceScores]) -> DatasetScores:
     voxel = PrecisionRecallMean(())
     for sequence in sequences:
         voxel.add(*sequence.voxel)
-    values |= _of_curves(curves, _pair(musigma), _pair(voxel))
+    values |= _of_curves(curves, _paired(musigma), _paired(voxel))
     values |= _of_counts(np.sum([sequence.counts for sequence in sequences], axis=0))
     values |= _over_frames(sequences)
     if "precision" in curves:
@@ -228,7 +228,7 @@ def _mean_curves(sequences: Sequence[SequenceScores]) -> dict[str, Curve]:
     return curves
 
 
-def _pair(mean: PrecisionRecallMean) -> tuple[float, float]:
+def _paired(mean: PrecisionRecallMean) -> tuple[float, float]:
     first, second = mean.mean()
     return float(first), float(second)
 
@@ -275,7 +275,7 @@ def _of_curves(curves: dict[str, Curve], musigma: tuple[float, float], voxel: tu
 def _of_counts(counts: Counts) -> dict[str, float]:
     background, foreground = counts
     pixels = int(counts.sum())
-    wrong = int(background @ LEVELS) + int(foreground @ (255 - LEVELS))
+    wrong = int(background @ GRAY_LEVELS) + int(foreground @ (255 - GRAY_LEVELS))
     return {
         "MAE_pooled": wrong / (255 * pixels) if pixels else NAN,
         "F1_pooled": f1_pooled(foreground, background),

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vsalient.metrics.histograms import LEVELS, Counts, JointHistogram, quadrant_slices
+from vsalient.metrics.histograms import GRAY_LEVELS, Counts, JointHistogram, quadrant_slices
 from vsalient.metrics.normalised import NormalisedFrame, normalised
 from vsalient.metrics.sod import EPS
 
@@ -56,7 +56,7 @@ def has_empty_quadrant(histogram: JointHistogram) -> bool:
 
 def _sums(counts: Counts, frame: NormalisedFrame) -> tuple[int, int]:
     """Return the sums of the normalised values and of their squares, in units of 1 / scale and 1 / scale^2."""
-    levels = LEVELS - frame.offset
+    levels = GRAY_LEVELS - frame.offset
     return int(counts @ levels), int(counts @ (levels * levels))
 
 

@@ -16,7 +16,7 @@ from vsalient.metrics.histograms import count
 from vsalient.metrics.normalised import NormalisedFrame, normalise
 from vsalient.metrics.sod import EPS
 
-_REACH = 3  # half of the 7x7 window
+_GAUSSIAN_REACH = 3  # half of the 7x7 window
 _SEARCH = 4  # a pixel of the band has an object pixel within (3, 3), so the nearest is less than 5 away
 
 
@@ -69,16 +69,16 @@ def _smoothed_error(error: NDArray[np.float64], truth: Mask) -> float:
     rows, columns = _box(truth)
     height, width = truth.shape
     # The object's box with the window's reach around it; beyond the picture the smoothing sees zeros.
-    top, left = max(rows.start - _REACH, 0), max(columns.start - _REACH, 0)
-    bottom, right = min(rows.stop + _REACH, height), min(columns.stop + _REACH, width)
+    top, left = max(rows.start - _GAUSSIAN_REACH, 0), max(columns.start - _GAUSSIAN_REACH, 0)
+    bottom, right = min(rows.stop + _GAUSSIAN_REACH, height), min(columns.stop + _GAUSSIAN_REACH, width)
     local_truth, local_error = truth[top:bottom, left:right], error[top:bottom, left:right]
     spread = np.where(local_truth, local_error, 0.0)
-    window = np.ones((2 * _REACH + 1, 2 * _REACH + 1), np.uint8)
+    window = np.ones((2 * _GAUSSIAN_REACH + 1, 2 * _GAUSSIAN_REACH + 1), np.uint8)
     band = (cv2.dilate(local_truth.view(np.uint8), window) > 0) & ~local_truth
     y, x = np.nonzero(band)
     source_y, source_x = _nearest_object_pixel(local_truth, y, x)
     spread[y, x] = local_error[source_y, source_x]
-    kernel = np.exp(-(np.arange(-_REACH, _REACH + 1.0) ** 2) / 50.0)
+    kernel = np.exp(-(np.arange(-_GAUSSIAN_REACH, _GAUSSIAN_REACH + 1.0) ** 2) / 50.0)
     kernel /= kernel.sum()
     smooth = cv2.sepFilter2D(spread, cv2.CV_64F, kernel, kernel, borderType=cv2.BORDER_CONSTANT)
     return float(np.minimum(local_error, smooth)[local_truth].sum())
@@ -127,7 +127,7 @@ def _box(mask: Mask) -> tuple[slice, slice]:
 
 def _offsets() -> tuple[tuple[int, int], ...]:
     reach = range(-_SEARCH, _SEARCH + 1)
-    near = [(dy, dx) for dy in reach for dx in reach if 0 < dy * dy + dx * dx <= 2 * _REACH * _REACH]
+    near = [(dy, dx) for dy in reach for dx in reach if 0 < dy * dy + dx * dx <= 2 * _GAUSSIAN_REACH * _GAUSSIAN_REACH]
     return tuple(sorted(near, key=lambda o: (o[0] ** 2 + o[1] ** 2, o[1], o[0])))
 
 

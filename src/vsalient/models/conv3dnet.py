@@ -31,7 +31,7 @@ POOL_STRIDES = ((1, 2, 2), (1, 2, 2), (1, 2, 2), (2, 2, 2), (2, 2, 2))
 """Section 2.1: time is pooled late."""
 DECODER_GROUPS = ((512, 512, 512), (512, 512, 256), (256, 128), (128, 64), (64, 64))
 """Channels of each group's deconvolutions, coarsest first; each ends with what the next unpooling needs."""
-FRAMES = 3
+CLIP_FRAMES = 3
 
 
 class ConvNormRelu(nn.Module):
@@ -106,7 +106,7 @@ class Conv3DNet(nn.Module):
     def contract(self, clip: Tensor) -> tuple[Tensor, list[Tensor]]:
         """(B, 3, 3, H, W) → feature (B, C, 1, H/32, W/32) and the poolings' indices (B, C, 1, h, w)."""
         x, kept = self.normalise(clip), []
-        middle = FRAMES // 2
+        middle = CLIP_FRAMES // 2
         for group, stride in zip(self.encoder, POOL_STRIDES, strict=True):
             x = group(x)
             size = (x.shape[3], x.shape[4])
@@ -128,7 +128,7 @@ class Conv3DNet(nn.Module):
             OptionError: the clip's length or size does not fit the poolings.
         """
         t, h, w = clip.shape[2:]
-        if t != FRAMES or h % 32 or w % 32:
+        if t != CLIP_FRAMES or h % 32 or w % 32:
             raise OptionError(
                 f"conv3dnet got a clip of {t} frames of {w}x{h}; it needs 3 frames and multiples of 32 "
                 "pixels: use its own clip length and geometry"
@@ -143,7 +143,7 @@ class Conv3DNet(nn.Module):
             probability=self.probability,
             training_outputs=self.training_outputs,
             maps="middle",
-            shortest=FRAMES,
+            shortest=CLIP_FRAMES,
             encoder=self.encoder,
         )
 

@@ -75,7 +75,7 @@ def convert_encoder(raw: Mapping[str, Tensor], encoder: nn.Module) -> dict[str, 
         # The official 3DC-Seg holds its encoder twice; the copy below `resnet.` may have a stale first batch norm.
         if name.startswith(tuple(DROPPED_KEYS)) or "encoder.resnet." in key:
             continue
-        name = _rename(name)
+        name = _csn_name(name)
         if name not in own:
             unknown.append(key)
         elif own[name].shape != value.shape:
@@ -96,7 +96,7 @@ def convert_encoder(raw: Mapping[str, Tensor], encoder: nn.Module) -> dict[str, 
     return found
 
 
-def _rename(name: str) -> str:
+def _csn_name(name: str) -> str:
     for pattern, replacement in KEY_TABLE:
         match = re.fullmatch(pattern, name)
         if match:

@@ -18,15 +18,15 @@ from torch.nn import functional as F
 from vsalient.models.lite_blocks import (
     ClipAttention,
     Conv3dNorm,
-    GlobalConv3d,
+    LiteGlobalConv3d,
+    LiteRefine3d,
     MotionGate,
-    Refine3d,
-    halve,
+    halved,
     silent,
     spacetime,
     upsample,
 )
-from vsalient.models.lite_encoder import EfficientNetLite, convert_encoder
+from vsalient.models.lite_encoder import EfficientNetLite, convert_lite_encoder
 from vsalient.models.lite_motion import MotionCue, ResidualCue
 from vsalient.models.network import Network
 from vsalient.vocabulary import RESIDUAL
@@ -74,14 +74,14 @@ class Lite3DC(nn.Module):
         t2, t4, t8, t16, t32 = self.encoder.tap_channels
         self.reduce32 = nn.Conv2d(t32, c32, 1)
         self.motion = MotionCue(t8, match, motion, separable=separable) if motion else None
-        self.context = GlobalConv3d(c32)
+        self.context = LiteGlobalConv3d(c32)
         beside = 0 if gated else motion
         self.context1 = spacetime(c32 + beside, c32, separable=separable)
         self.context2 = spacetime(c32, c32, separable=separable, act=False)
         self.attention = ClipAttention(c32)
-        self.refine16 = Refine3d(t16 + beside, c32, c16, separable=separable)
-        self.refine8 = Refine3d(t8 + beside, c16, c8, separable=separable)
-        self.refine4 = Refine3d(t4, c8, c4, temporal=False)
+        self.refine16 = LiteRefine3d(t16 + beside, c32, c16, separable=separable)
+        self.refine8 = LiteRefine3d(t8 + beside, c16, c8, separable=separable)
+        self.refine4 = LiteRefine3d(t4, c8, c4, temporal=False)
         self.fine = Conv3dNorm(t2, c2, (1, 1, 1), act=False)
         self.fine_bring = Conv3dNorm(c4, c2, (1, 1, 1), act=False)
         self.fine_mix = Conv3dNorm(c2, c2, (1, 3, 3))
@@ -149,7 +149,7 @@ class Lite3DC(nn.Module):
 
     def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
         """Take the encoder's weights from a published EfficientNet-Lite classifier's state dict, strictly."""
-        self.encoder.load_state_dict(convert_encoder(raw, self.variant), strict=True)
+        self.encoder.load_state_dict(convert_lite_encoder(raw, self.variant), strict=True)
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:
@@ -181,9 +181,9 @@ class Lite3DC(nn.Module):
         x = self.context(s32)
         mixed = F.relu(x)
         if cue8 is not None:
-            cue16 = halve(cue8)
+            cue16 = halved(cue8)
             s8, s16 = torch.cat([s8, cue8], 1), torch.cat([s16, cue16], 1)
-            mixed = torch.cat([mixed, halve(cue16)], 1)
+            mixed = torch.cat([mixed, halved(cue16)], 1)
         add4, add8, add16, add32 = adds if adds is not None else (None,) * 4
         x = x + self.context2(self.context1(mixed))
         x = self.attention(x if add32 is None else x + add32)
@@ -198,8 +198,8 @@ class Lite3DC(nn.Module):
         """As `_added`, where looks and motion are weighed against each other at each scale."""
         moves: list[Tensor | None] = list(adds) if adds is not None else [None] * 4
         if cue8 is not None:
-            cue16 = halve(cue8)
-            cues = (cue8, cue16, halve(cue16))
+            cue16 = halved(cue8)
+            cues = (cue8, cue16, halved(cue16))
             layers = (self.matched8, self.matched16, self.matched32)
             for place, (layer, cue) in enumerate(zip(layers, cues, strict=True), start=1):
                 assert layer is not None

@@ -64,7 +64,7 @@ def spacetime(inputs: int, outputs: int, *, separable: bool, act: bool = True) -
     return Conv2Plus1d(inputs, outputs, act=act) if separable else Conv3dNorm(inputs, outputs, (3, 3, 3), act=act)
 
 
-class GlobalConv3d(nn.Module):
+class LiteGlobalConv3d(nn.Module):
     """GC3D (3DC-Seg, section 3.2 and Fig. 2): a 7×7 view by two pairs of row and column convolutions, summed."""
 
     def __init__(self, channels: int) -> None:
@@ -125,7 +125,7 @@ class MotionGate(nn.Module):
         return looks * of_looks + motion * of_motion
 
 
-class Refine3d(nn.Module):
+class LiteRefine3d(nn.Module):
     """RF3D (3DC-Seg, section 3.2 and Fig. 2) on few channels: a residual pair, the coarser map added, another pair.
 
     In each pair one convolution is 3×3×3 and one 1×3×3: half the cost of two full ones for the same reach.
@@ -195,7 +195,7 @@ def silent(layer: nn.Conv3d) -> nn.Conv3d:
     return layer
 
 
-def halve(x: Tensor) -> Tensor:
+def halved(x: Tensor) -> Tensor:
     """Mean over 2×2 blocks of (B, C, T, H, W), space only (avg_pool3d has no bfloat16 kernel on the CPU)."""
     b, c, t, h, w = x.shape
     return F.avg_pool2d(x.transpose(1, 2).reshape(b * t, c, h, w), 2).view(b, t, c, h // 2, w // 2).transpose(1, 2)

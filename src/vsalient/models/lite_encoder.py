@@ -22,7 +22,7 @@ VARIANTS: dict[str, LiteVariant] = {
     "lite2": LiteVariant(1.1, 1.2),
 }
 # EfficientNet-B0's stages: kernel, stride, expansion, channels, repeats (Tan and Le, ICML 2019, Table 1).
-STAGES = (
+ENCODER_STAGES = (
     (3, 1, 1, 16, 1),
     (3, 2, 6, 24, 2),
     (5, 2, 6, 40, 2),
@@ -98,10 +98,10 @@ class EfficientNetLite(nn.Module):
         self.register_buffer("scale", torch.tensor(255.0 / 128.0), persistent=False)
         self.stem = ConvNorm2d(3, 32, 3, stride=2)
         channels, stages, taps = 32, [], []
-        for number, (kernel, stride, expansion, outputs, repeats) in enumerate(STAGES):
+        for number, (kernel, stride, expansion, outputs, repeats) in enumerate(ENCODER_STAGES):
             outputs = _round_channels(outputs * size.width)
             # The Lite variants scale neither the first nor the last stage's depth.
-            count = repeats if number in (0, len(STAGES) - 1) else math.ceil(repeats * size.depth)
+            count = repeats if number in (0, len(ENCODER_STAGES) - 1) else math.ceil(repeats * size.depth)
             blocks = []
             for i in range(count):
                 blocks.append(InvertedResidual(channels, outputs, kernel, stride if i == 0 else 1, expansion))
@@ -136,11 +136,11 @@ HEAD_KEYS = ("_conv_head.", "_bn1.", "_fc.")
 """The classifier's head: segmentation has no use for it."""
 
 
-def convert_encoder(raw: Mapping[str, Tensor], variant: str = "lite0") -> dict[str, Tensor]:
+def convert_lite_encoder(raw: Mapping[str, Tensor], variant: str = "lite0") -> dict[str, Tensor]:
     """Rename the published EfficientNet-Lite classifier's state dict to `EfficientNetLite`'s names, less its head."""
     size = VARIANTS[variant]
-    last = len(STAGES) - 1
-    counts = [s[4] if i in (0, last) else math.ceil(s[4] * size.depth) for i, s in enumerate(STAGES)]
+    last = len(ENCODER_STAGES) - 1
+    counts = [s[4] if i in (0, last) else math.ceil(s[4] * size.depth) for i, s in enumerate(ENCODER_STAGES)]
     homes = [f"stages.{stage}.{block}." for stage, count in enumerate(counts) for block in range(count)]
     renamed = {}
     for key, value in raw.items():

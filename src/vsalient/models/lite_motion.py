@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vsalient.models.lite_blocks import Conv3dNorm, halve, silent, spacetime
+from vsalient.models.lite_blocks import Conv3dNorm, halved, silent, spacetime
 
 
 def local_correlation(first: Tensor, second: Tensor, radius_y: int, radius_x: int) -> Tensor:
@@ -127,6 +127,6 @@ class ResidualCue(nn.Module):
     def forward(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Maps (B, maps, T, h, w) at s4 → what to add at s4, s8, s16 and s32."""
         x4 = self.mix4(self.enter(maps))
-        x8 = self.mix8(self.down8(halve(x4)))
-        x16 = self.mix16(self.down16(halve(x8)))
-        return self.to4(x4), self.to8(x8), self.to16(x16), self.to32(halve(x16))
+        x8 = self.mix8(self.down8(halved(x4)))
+        x16 = self.mix16(self.down16(halved(x8)))
+        return self.to4(x4), self.to8(x8), self.to16(x16), self.to32(halved(x16))

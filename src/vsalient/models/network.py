@@ -34,7 +34,7 @@ from torch import Tensor, nn
 
 from vsalient.errors import OptionError
 
-Maps = Literal["all", "middle", "last"]
+MapsGiven = Literal["all", "middle", "last"]
 FoldPair = tuple[nn.Module, str, str]
 """A module, the name of a convolution in it, and of the batch norm that alone reads that convolution's output."""
 
@@ -88,7 +88,7 @@ class Network:
     probability: Callable[[Tensor], Tensor]
     training_outputs: Callable[..., Sequence[Tensor]]
     priors: tuple[str, ...] = ()
-    maps: Maps = "all"
+    maps: MapsGiven = "all"
     shortest: int = 1
     encode: Callable[..., tuple[Tensor, ...]] | None = None
     decode: Callable[[tuple[Tensor, ...]], Tensor] | None = None
@@ -101,8 +101,8 @@ class Network:
         name = type(self.module).__name__
         if (self.encode is None) != (self.decode is None):
             raise OptionError(f"network {name} has one of encode and decode: it needs both, or neither")
-        if self.maps not in get_args(Maps):
-            raise OptionError(f"network {name} says maps = {self.maps!r}: allowed are {', '.join(get_args(Maps))}")
+        if self.maps not in get_args(MapsGiven):
+            raise OptionError(f"network {name} says maps = {self.maps!r}: allowed are {', '.join(get_args(MapsGiven))}")
 
     def fold_pairs(self) -> Iterator[FoldPair]:
         """What may be folded: neighbours in an `nn.Sequential`, and the pairs that a class names in `fold`."""

@@ -41,7 +41,7 @@ ONEDNN_ABOVE = 20480
 """N·C·T·H above which PyTorch gives a dense float32 convolution of one clip to oneDNN (`ConvParams::use_mkldnn`)."""
 
 Triple = tuple[int, int, int]
-Pair = tuple[int, int]
+TwoInts = tuple[int, int]
 
 
 def make_planar(network: nn.Module) -> int:
@@ -202,7 +202,7 @@ class _FrameStack(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: Pair, padding: Pair, dilation: Pair
+        ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, stride: TwoInts, padding: TwoInts, dilation: TwoInts
     ) -> Tensor:
         frames, reach = x.shape[2], weight.shape[2] // 2
         source = x.permute(0, 2, 3, 4, 1)  # channels last, as CPUs' convolutions want them

@@ -24,7 +24,7 @@ from vsalient.models.network import Network
 from vsalient.models.partial import load_part
 from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time, unfold_time
 
-Fusion = Literal["product", "stack", "spatial", "temporal"]
+FusionName = Literal["product", "stack", "spatial", "temporal"]
 FUSIONS: Mapping[str, int] = {"product": 1, "stack": 2, "spatial": 1, "temporal": 1}
 """How priors enter the second network (SCNN, FP, OS, OT of section IV-D) → channels; FG stacks "flow"."""
 
@@ -89,7 +89,7 @@ class SCNN(nn.Module):
         width: float = 1.0,
         *,
         stage: Literal["cascade", "spatial"] = "cascade",
-        fusion: Fusion = "product",
+        fusion: FusionName = "product",
         prior: Literal["motion", "flow"] = "motion",
         branches: tuple[int, ...] = (5, 6),
         supervise_spatial: bool = False,

@@ -184,7 +184,7 @@ BRIDGES: dict[str, type[nn.Module]] = {
 }
 """Table 2b's modules between encoder and decoder."""
 
-REFINEMENTS: dict[str, type[nn.Module]] = {"rf3d": Refine3d, "upsampling": Upsample3d}
+REFINE_BLOCKS: dict[str, type[nn.Module]] = {"rf3d": Refine3d, "upsampling": Upsample3d}
 """Table 3's modules at each scale."""
 
 
@@ -195,7 +195,7 @@ class Decoder(nn.Module):
         channels: channels of r2, r3, r4, r5.
         width: channels throughout the decoder.
         bridge: a key of `BRIDGES`.
-        refinement: a key of `REFINEMENTS`.
+        refinement: a key of `REFINE_BLOCKS`.
 
     Raises:
         OptionError: an unknown bridge or refinement.
@@ -212,13 +212,13 @@ class Decoder(nn.Module):
         super().__init__()
         if bridge not in BRIDGES:
             raise OptionError(f"unknown bridge '{bridge}' for 3DC-Seg; known: {', '.join(BRIDGES)}")
-        if refinement not in REFINEMENTS:
-            raise OptionError(f"unknown refinement '{refinement}' for 3DC-Seg; known: {', '.join(REFINEMENTS)}")
+        if refinement not in REFINE_BLOCKS:
+            raise OptionError(f"unknown refinement '{refinement}' for 3DC-Seg; known: {', '.join(REFINE_BLOCKS)}")
         self.bridge = BRIDGES[bridge](channels[3], width)
         self.context = ResidualPair(width)
-        self.refine4 = REFINEMENTS[refinement](channels[2], width)
-        self.refine3 = REFINEMENTS[refinement](channels[1], width)
-        self.refine2 = REFINEMENTS[refinement](channels[0], width)
+        self.refine4 = REFINE_BLOCKS[refinement](channels[2], width)
+        self.refine3 = REFINE_BLOCKS[refinement](channels[1], width)
+        self.refine2 = REFINE_BLOCKS[refinement](channels[0], width)
         self.head = nn.Conv3d(width, 2, 3, padding=1)
 
     def forward(self, r2: Tensor, r3: Tensor, r4: Tensor, r5: Tensor) -> Tensor:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.models.channels import Normalise, normed, scaled
 
-BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+VGG_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
 """Channels and convolutions of VGG-16's blocks 1 to 5."""
 CLASSIFIER = 4096
 """Channels of block 6, VGG's fc6 and fc7."""
@@ -56,7 +56,7 @@ class DenseVGG(nn.Module):
         self.normalise = Normalise(priors=priors)
         self.last_poolings = last_poolings
         inputs, blocks = 3 + priors, []
-        for number, (channels, count) in enumerate(BLOCKS):
+        for number, (channels, count) in enumerate(VGG_BLOCKS):
             dilation = 2 if number == 4 else 1
             layers = nn.ModuleList()
             for _ in range(count):
@@ -70,7 +70,7 @@ class DenseVGG(nn.Module):
         fc6 = nn.Conv2d(inputs, wide, last_kernel, padding=reach, dilation=max(1, reach))
         blocks.append(nn.ModuleList(normed(layer, batch_norm=batch_norm) for layer in (fc6, nn.Conv2d(wide, wide, 1))))
         self.blocks = nn.ModuleList(blocks)
-        self.channels = (*(scaled(c, width) for c, _ in BLOCKS), wide)
+        self.channels = (*(scaled(c, width) for c, _ in VGG_BLOCKS), wide)
         self.dropout = nn.Dropout(dropout)
         for module in self.modules():
             if isinstance(module, nn.Conv2d) and module.bias is not None:

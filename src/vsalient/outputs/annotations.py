@@ -82,7 +82,7 @@ class TrackFile(TextOutput):
         film.height, film.width = result.mask.shape
         film.times.append(frame.time)
         film.names.append(frame.name or f"{frame.index:05d}")
-        for number, mask in _parts(result):
+        for number, mask in _polygons(result):
             found = measure(mask, result.saliency)
             if found.box is None:
                 continue
@@ -108,7 +108,7 @@ class TrackFile(TextOutput):
         """The file's text."""
 
 
-def _parts(result: Result) -> Iterator[tuple[int, MaskArray]]:
+def _polygons(result: Result) -> Iterator[tuple[int, MaskArray]]:
     if result.instances is None:
         yield 1, result.mask
         return
@@ -243,7 +243,7 @@ class LabelStudio(TrackFile):
                 "value": {
                     "framesCount": count,
                     "duration": round(duration, 6),
-                    "sequence": list(_sequence(film, seen)),
+                    "sequence": list(_sequence_record(film, seen)),
                     "labels": [_LABEL],
                 },
             }
@@ -253,7 +253,7 @@ class LabelStudio(TrackFile):
         return json.dumps([task], ensure_ascii=False)
 
 
-def _sequence(film: Film, seen: list[Seen]) -> Iterator[dict[str, Any]]:
+def _sequence_record(film: Film, seen: list[Seen]) -> Iterator[dict[str, Any]]:
     for one, after in zip(seen, [*seen[1:], None], strict=True):
         x, y, width, height = one.box
         yield {

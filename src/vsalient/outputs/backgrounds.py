@@ -70,7 +70,7 @@ class Blurred(Background):
         return np.asarray(cv2.resize(np.clip(mean + 0.5, 0, 255).astype(np.uint8), (width, height)), np.uint8)
 
 
-class Film(Background):
+class FilmBackground(Background):
     """A picture or a film that covers the frame, its middle kept; begun again where it ends, cut where it is longer.
 
     Args:
@@ -170,4 +170,4 @@ def parse_background(text: str) -> Background:
                 raise InputError(f"{path} has no pictures")
     except InputError as error:
         raise OptionError(f"--background '{text}' cannot be read: {error}") from None
-    return Film(path)
+    return FilmBackground(path)

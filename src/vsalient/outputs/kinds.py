@@ -90,7 +90,7 @@ KINDS: dict[str, Kind] = {
     kind.name: kind
     for kind in (
         Kind("video", "saliency", "a saliency video", _VIDEO, f"{_VIDEOS}:levels", levels=True),
-        Kind("mask-video", "mask", "a mask video", _LOSSLESS, f"{_VIDEOS}:masks", levels=True),
+        Kind("mask-video", "mask", "a mask video", _LOSSLESS, f"{_VIDEOS}:mask_video", levels=True),
         Kind("overlay", "overlay", "an overlay video", _VIDEO, f"{_VIDEOS}:overlay", colour=True, deep=True),
         Kind("contours", "contours", "a contour video", _VIDEO, f"{_VIDEOS}:contours", colour=True, deep=True),
         Kind("heatmap", "heatmap", "a heat-map video", _VIDEO, f"{_VIDEOS}:heatmap", colour=True),
@@ -108,7 +108,7 @@ KINDS: dict[str, Kind] = {
         Kind("fill", "fill", "a video of the object's colours", _VIDEO, f"{_MATTED}:fill", colour=True, deep=True),
         Kind("report", "report", "a report", (".html",), "vsalient.review.recorder:report", colour=True),
         Kind("maps", "maps", "maps", (), f"{_PICTURES}:maps"),
-        Kind("masks", "masks", "masks", (), f"{_PICTURES}:masks"),
+        Kind("masks", "masks", "masks", (), f"{_PICTURES}:mask_pictures"),
         Kind("cutout", "cutout", "cut-outs", (), f"{_MATTED}:cutouts", colour=True),
         Kind("coco", "coco", "COCO annotations", (".json",), f"{_TABLES}:coco"),
         Kind("prompts", "prompts", "a file of prompts", (".json",), "vsalient.outputs.annotations:prompts"),

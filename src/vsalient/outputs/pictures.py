@@ -57,7 +57,7 @@ def maps(given: Opening) -> Output:
     return PictureFolder(given, lambda result: encode_png(gray(result)))
 
 
-def masks(given: Opening) -> Output:
+def mask_pictures(given: Opening) -> Output:
     """Masks in the style of `Looks.mask_style`."""
     palette = given.looks.mask_style == "palette"
     return PictureFolder(given, _indexed if palette else lambda result: encode_png(black_and_white(result)))

@@ -135,7 +135,7 @@ def levels(given: Opening) -> Output:
     return film(given, encodings("levels", given.looks.encoding), gray, sound=False)
 
 
-def masks(given: Opening) -> Output:
+def mask_video(given: Opening) -> Output:
     """The masks as 0 and 255; in .mp4 and .mov within a few levels (threshold at 128 when reading)."""
     return film(given, encodings("levels", given.looks.encoding), black_and_white, sound=False)
 

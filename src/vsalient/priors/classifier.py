@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vsalient.errors import CheckpointError, DataError
 
 HIDDEN = 300
-LARGEST = 64 << 20
+LARGEST_CLASSIFIER = 64 << 20
 """Bytes that a classifier's arrays may have; with 300 hidden units and 39 features they are 0.4 MB."""
 _ARRAYS = ("mean", "scale", "weight1", "bias1", "weight2", "bias2", "weight3", "bias3")
 
@@ -60,8 +60,8 @@ class SuperpixelClassifier:
         try:
             # Sizes first: a small file could inflate to any size.
             with zipfile.ZipFile(path) as archive:
-                if sum(member.file_size for member in archive.infolist()) > LARGEST:
-                    raise ValueError(f"more than {LARGEST >> 20} MiB")
+                if sum(member.file_size for member in archive.infolist()) > LARGEST_CLASSIFIER:
+                    raise ValueError(f"more than {LARGEST_CLASSIFIER >> 20} MiB")
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name].astype(np.float32) for name in _ARRAYS}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:

@@ -19,8 +19,8 @@ Flow = NDArray[np.float32]
 Grey = NDArray[np.uint8]
 """(h, w) uint8: a frame as `DisFlow` looks at it."""
 
-Preset = Literal["ultrafast", "fast", "light", "medium"]
-PRESETS: dict[Preset, int] = {
+FlowPreset = Literal["ultrafast", "fast", "light", "medium"]
+FLOW_PRESETS: dict[FlowPreset, int] = {
     "ultrafast": cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST,
     "fast": cv2.DISOPTICAL_FLOW_PRESET_FAST,
     "light": cv2.DISOPTICAL_FLOW_PRESET_MEDIUM,
@@ -54,13 +54,13 @@ class DisFlow:
         OptionError: unknown preset or senseless size.
     """
 
-    def __init__(self, preset: Preset = "medium", *, longest: int = 428) -> None:
-        if preset not in PRESETS:
-            raise OptionError(f"flow preset '{preset}' is unknown; use one of {', '.join(PRESETS)}")
+    def __init__(self, preset: FlowPreset = "medium", *, longest: int = 428) -> None:
+        if preset not in FLOW_PRESETS:
+            raise OptionError(f"flow preset '{preset}' is unknown; use one of {', '.join(FLOW_PRESETS)}")
         if longest != 0 and longest < _SMALLEST:
             raise OptionError(f"longest side {longest} is too small for optical flow; use 0 or at least {_SMALLEST}")
         self.longest = longest
-        self._search: Any = cv2.DISOpticalFlow.create(PRESETS[preset])
+        self._search: Any = cv2.DISOpticalFlow.create(FLOW_PRESETS[preset])
         if preset == "light":
             steps, stride = _LIGHT
             self._search.setGradientDescentIterations(steps)

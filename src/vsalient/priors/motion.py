@@ -15,15 +15,15 @@ from vsalient.priors.camera import camera_flow
 from vsalient.priors.classifier import SuperpixelClassifier
 from vsalient.priors.flow import Flow, resize_flow
 from vsalient.priors.superpixels import (
-    Labels,
+    Superpixeled,
     border_shares,
-    describe,
+    describe_superpixels,
     flow_superpixels,
     region_means,
 )
 from vsalient.types import Pixels, SaliencyArray
 
-GRID = 214
+CENTRES = 214
 """Longest side of the grid on which superpixels are computed: a quarter of 854 pixels."""
 
 
@@ -49,7 +49,7 @@ class MotionPrior:
         *,
         classifier: SuperpixelClassifier | None = None,
         features: DeepFeatures | None = None,
-        longest: int = GRID,
+        longest: int = CENTRES,
     ) -> None:
         self.classifier = classifier
         self.features = features
@@ -68,17 +68,17 @@ class MotionPrior:
         maps = self._maps(pixels, small, own, unit) if self.classifier is not None else None
         for labels in segmentations:
             if self.classifier is not None and maps is not None:
-                values = self.classifier(describe(labels, maps))
+                values = self.classifier(describe_superpixels(labels, maps))
             else:
                 values = own_motion(labels, own, unit)
             prior += values[labels] / len(segmentations)
         return np.clip(cv2.resize(prior, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
 
-    def superpixels(self, pixels: Pixels, flow: Flow) -> list[tuple[Labels, NDArray[np.float32]]]:
+    def superpixels(self, pixels: Pixels, flow: Flow) -> list[tuple[Superpixeled, NDArray[np.float32]]]:
         """What the classifier is trained on: each segmentation's labels (h, w) and features (R, D)."""
         small, own, unit = self._reduce(flow)
         maps = self._maps(pixels, small, own, unit)
-        return [(labels, describe(labels, maps)) for labels in flow_superpixels(small, unit=unit)]
+        return [(labels, describe_superpixels(labels, maps)) for labels in flow_superpixels(small, unit=unit)]
 
     def _reduce(self, flow: Flow) -> tuple[Flow, Flow, float]:
         """Flow on the small grid, the part of it that is not the camera's, and half a 480p pixel on that grid."""
@@ -115,7 +115,7 @@ class MotionPrior:
         return np.concatenate([stacked, np.stack(deep)])
 
 
-def own_motion(labels: Labels, own: Flow, unit: float) -> NDArray[np.float32]:
+def own_motion(labels: Superpixeled, own: Flow, unit: float) -> NDArray[np.float32]:
     """The untrained measure: a superpixel's motion against the camera, in [0, 1].
 
     m⁴ / (m⁴ + τ⁴) for a mean residual speed m, where τ is 0.7 times the speed that 3 % of the frame exceed, and

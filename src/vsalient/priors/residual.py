@@ -10,7 +10,7 @@ from vsalient.priors.camera import fit_camera
 from vsalient.priors.flow import Flow, resize_flow
 from vsalient.types import SaliencyArray
 
-GRID = 112
+RESIDUAL_SIDE = 112
 """Longest side of the maps: a quarter of 3dc-lite's 448 pixels."""
 MEMORY = 4
 """How many frames the carried mean looks at, the current one among them."""
@@ -35,7 +35,7 @@ class Residual:
     flow: Flow
 
 
-def residual_motion(flow: Flow, *, longest: int = GRID) -> Residual:
+def residual_motion(flow: Flow, *, longest: int = RESIDUAL_SIDE) -> Residual:
     """The speed that is left when the camera's motion is taken out of a flow field, in two views.
 
     With m the residual speed, τ is 0.7 times the speed that 3 % of the frame exceed and at least one pixel at 480p, and
@@ -61,7 +61,7 @@ def residual_motion(flow: Flow, *, longest: int = GRID) -> Residual:
     )
 
 
-def residual_maps(flow: Flow, *, longest: int = GRID) -> tuple[SaliencyArray, SaliencyArray]:
+def residual_maps(flow: Flow, *, longest: int = RESIDUAL_SIDE) -> tuple[SaliencyArray, SaliencyArray]:
     """`residual_motion`'s two maps (h, w) float32 in [0, 1): relative to the fastest part, and in pixels."""
     found = residual_motion(flow, longest=longest)
     return found.relative, found.speed
@@ -97,7 +97,7 @@ class CarriedMean:
         if kept and kept[0].shape != current.shape:
             kept = []
         if kept and moved is not None:
-            x, y = _grid(*current.shape)
+            x, y = _cell_grid(*current.shape)
             places = x + moved[..., 0], y + moved[..., 1]
             stacked = cv2.remap(np.dstack(kept), *places, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             channels = np.asarray(stacked, np.float32).reshape(*current.shape, len(kept))
@@ -110,7 +110,7 @@ class CarriedMean:
 
 
 @lru_cache(maxsize=8)
-def _grid(height: int, width: int) -> tuple[SaliencyArray, SaliencyArray]:
+def _cell_grid(height: int, width: int) -> tuple[SaliencyArray, SaliencyArray]:
     """Columns and rows of every pixel, (H, W) float32 each."""
     y, x = np.mgrid[0:height, 0:width].astype(np.float32)
     return x, y

@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from vsalient.errors import MissingDependencyError
 from vsalient.priors.flow import Flow
 
-Labels = NDArray[np.int64]
+Superpixeled = NDArray[np.int64]
 """(H, W) superpixel numbers 0 … R − 1."""
 
 LEVELS: tuple[tuple[float, int], ...] = ((40.0, 24), (100.0, 48), (250.0, 96))
 """(scale, smallest size in pixels) of each segmentation, fine to coarse; M = 3 of them (SCNN section III-B)."""
 
 
-def flow_superpixels(flow: Flow, *, levels: Sequence[tuple[float, int]] = LEVELS, unit: float = 1.0) -> list[Labels]:
+def flow_superpixels(
+    flow: Flow, *, levels: Sequence[tuple[float, int]] = LEVELS, unit: float = 1.0
+) -> list[Superpixeled]:
     """Segment a flow field once a level: neighbouring pixels that move alike belong together.
 
     Args:
@@ -47,7 +49,7 @@ def flow_superpixels(flow: Flow, *, levels: Sequence[tuple[float, int]] = LEVELS
     ]
 
 
-def region_means(labels: Labels, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+def region_means(labels: Superpixeled, maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Mean of maps (C, H, W) over each superpixel: (R, C)."""
     flat = labels.ravel()
     sizes = np.maximum(np.bincount(flat), 1)
@@ -55,19 +57,19 @@ def region_means(labels: Labels, maps: NDArray[np.float32]) -> NDArray[np.float3
     return np.asarray(np.stack(sums, axis=1) / sizes[:, None], np.float32)
 
 
-def region_sizes(labels: Labels) -> NDArray[np.int64]:
+def region_sizes(labels: Superpixeled) -> NDArray[np.int64]:
     """Pixels of each superpixel: (R,)."""
     return np.bincount(labels.ravel())
 
 
-def border_shares(labels: Labels) -> NDArray[np.float32]:
+def border_shares(labels: Superpixeled) -> NDArray[np.float32]:
     """Share of the frame's outline that each superpixel holds: (R,), summing to 1."""
     outline = np.concatenate([labels[0], labels[-1], labels[1:-1, 0], labels[1:-1, -1]])
     counts = np.bincount(outline, minlength=int(labels.max()) + 1)
     return np.asarray(counts / counts.sum(), np.float32)
 
 
-def contacts(labels: Labels) -> NDArray[np.float32]:
+def contacts(labels: Superpixeled) -> NDArray[np.float32]:
     """Length of the common boundary of each two superpixels: (R, R), symmetric, zero on the diagonal."""
     count = int(labels.max()) + 1
     pairs = [(labels[:, :-1], labels[:, 1:]), (labels[:-1], labels[1:])]
@@ -76,7 +78,7 @@ def contacts(labels: Labels) -> NDArray[np.float32]:
     return np.asarray(matrix + matrix.T, np.float32)
 
 
-def describe(labels: Labels, maps: NDArray[np.float32]) -> NDArray[np.float32]:
+def describe_superpixels(labels: Superpixeled, maps: NDArray[np.float32]) -> NDArray[np.float32]:
     """Features of each superpixel in three nested contexts: itself, its neighbours, the whole frame.
 
     The three contexts are those of the multi-scale deep features [32] that SCNN takes; maps may be deep features of

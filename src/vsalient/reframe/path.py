@@ -7,7 +7,7 @@ Series = NDArray[np.float64]
 
 CALM = 400.0
 """Weight of squared acceleration, in frames⁴: a camera that takes about half a second to get going."""
-PULL = 0.002
+CENTRE_PULL = 0.002
 """Weight of the wish to have the object in the middle."""
 _ROUNDS = 80
 _FIRM = 0.3
@@ -32,12 +32,12 @@ def follow(low: Series, high: Series, middle: Series) -> Series:
     count = len(low)
     if count < 3:
         return np.clip(middle, low, high)
-    solve = _Banded(count, CALM, PULL + _FIRM)
-    x = solve(PULL * middle + _FIRM * np.clip(middle, low, high))
+    solve = _Banded(count, CALM, CENTRE_PULL + _FIRM)
+    x = solve(CENTRE_PULL * middle + _FIRM * np.clip(middle, low, high))
     dual = np.zeros(count)
     for _ in range(_ROUNDS):
         held = np.clip(x + dual, low, high)
-        x = solve(PULL * middle + _FIRM * (held - dual))
+        x = solve(CENTRE_PULL * middle + _FIRM * (held - dual))
         dual += x - held
     return x
 

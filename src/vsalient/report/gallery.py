@@ -64,8 +64,8 @@ def exhibits(
     ]
     scored.sort(key=lambda entry: entry[0], reverse=metric not in LOWER_IS_BETTER)
     plans = {plan.name: plan for plan in result.plans}
-    best = _spread(scored, number)
-    worst = _spread([entry for entry in reversed(scored) if entry not in best], number)
+    best = _spread_out(scored, number)
+    worst = _spread_out([entry for entry in reversed(scored) if entry not in best], number)
 
     def show(chosen: Sequence[tuple[float, str, str]]) -> list[Exhibit]:
         return [
@@ -75,7 +75,7 @@ def exhibits(
     return show(best), show(worst)
 
 
-def _spread(scored: Sequence[tuple[float, str, str]], number: int) -> list[tuple[float, str, str]]:
+def _spread_out(scored: Sequence[tuple[float, str, str]], number: int) -> list[tuple[float, str, str]]:
     """Take from the front, one a sequence first."""
     seen: set[str] = set()
     first = [entry for entry in scored if not (entry[1] in seen or seen.add(entry[1]))]  # type: ignore[func-returns-value]
@@ -86,7 +86,7 @@ def _spread(scored: Sequence[tuple[float, str, str]], number: int) -> list[tuple
 def _exhibit(evaluation: Evaluation, plan: SequencePlan, frame: str, score: str, frames: Tree | None) -> Exhibit:
     item = next(item for item in plan.items if item.frame == frame)
     picture = _frame_picture(evaluation, plan, item, frames)
-    prediction = _prediction(plan, item, evaluation)
+    prediction = _prediction_picture(plan, item, evaluation)
     pictures: list[tuple[str, NDArray[np.uint8]]] = []
     if picture is not None:
         pictures.append(("frame", picture))
@@ -106,7 +106,7 @@ def _exhibit(evaluation: Evaluation, plan: SequencePlan, frame: str, score: str,
     return Exhibit(f"{where} · {score}", tuple((label, _data_uri(pixels)) for label, pixels in pictures))
 
 
-def _prediction(plan: SequencePlan, item: Item, evaluation: Evaluation) -> Map8 | None:
+def _prediction_picture(plan: SequencePlan, item: Item, evaluation: Evaluation) -> Map8 | None:
     if isinstance(item.prediction, int) and isinstance(plan.prediction, Video):
         return GrayVideo(plan.prediction.path).get(item.prediction)
     return read_map(item.prediction, evaluation.options.values) if isinstance(item.prediction, Path) else None

@@ -87,7 +87,7 @@ def _summary(evaluation: Evaluation) -> str:
 
 def _table_row(name: str, results: Sequence[PredictionResult]) -> str:
     values = [result.dataset.results[name] for result in results]
-    best = _best(name, values) if len(values) > 1 else None
+    best = _best_of(name, values) if len(values) > 1 else None
     cells = "".join(f"<td{' class=best' if value == best else ''}>{number_text(value)}</td>" for value in values)
     return f"<tr><td>{escape(name)} {'↓' if name in LOWER_IS_BETTER else '↑'}</td>{cells}</tr>"
 
@@ -227,7 +227,7 @@ def _figures(shown: Sequence[Exhibit]) -> str:
     )
 
 
-def _best(name: str, values: Sequence[float]) -> float | None:
+def _best_of(name: str, values: Sequence[float]) -> float | None:
     defined = [value for value in values if np.isfinite(value)]
     if not defined:
         return None

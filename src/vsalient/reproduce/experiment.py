@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from vsalient.datasets.presets import Protocol
+from vsalient.datasets.presets import CountedFrames
 from vsalient.metrics.catalogue import CATALOGUE
 
 STILLS = ("msra10k", "ecssd", "hku-is", "thur15k", "coco")
@@ -13,7 +13,7 @@ STILLS = ("msra10k", "ecssd", "hku-is", "thur15k", "coco")
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DataPart:
     """A data set to train on.
 
     Attributes:
@@ -37,7 +37,7 @@ class Training:
     """
 
     recipe: str
-    data: tuple[Part, ...]
+    data: tuple[DataPart, ...]
     overrides: tuple[str, ...] = ()
     start: str = ""
 
@@ -54,7 +54,7 @@ class Test:
 
     dataset: str
     split: str | None = None
-    protocol: Protocol | None = None
+    protocol: CountedFrames | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from vsalient.datasets.spec import DataSpec, parse_spec
 from vsalient.errors import TrainingError
-from vsalient.reproduce.experiment import Part, Training
+from vsalient.reproduce.experiment import DataPart, Training
 from vsalient.reproduce.hand import Hand
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ def train_network(training: Training, hand: Hand, home: Path, say: Callable[[str
     recipe = load_recipe(training.recipe, overrides)
     stages = load_stages(recipe, overrides)
     sources, seen = _sources(training.data, hand)
-    folder = home / f"{training.recipe}-{_mark(training, overrides, hand)}"
+    folder = home / f"{training.recipe}-{_training_mark(training, overrides, hand)}"
     workers = processes.default_workers(processes.training_device(hand.device).type)
     previous = hand.init
     end = None if hand.minutes is None else time.monotonic() + 60 * hand.minutes
@@ -97,17 +97,17 @@ def _export(weights: Path, recipe: "Recipe", folder: Path) -> Path:
     return folder / WEIGHTS_FILE
 
 
-def _sources(parts: Sequence[Part], hand: Hand) -> "tuple[list[PairSource], dict[str, list[str]]]":
-    from vsalient.training.sources import open_source
+def _sources(parts: Sequence[DataPart], hand: Hand) -> "tuple[list[PairSource], dict[str, list[str]]]":
+    from vsalient.training.sources import open_pairs
 
     if hand.train_on:
-        sources = [open_source(parse_spec(text)) for text in hand.train_on]
+        sources = [open_pairs(parse_spec(text)) for text in hand.train_on]
         # A data set that is measured on too is known by its name: what was trained on does not count there.
         known = {path.resolve(): name for name, path in hand.data.items()}
         return sources, {known.get(Path(s.origin).resolve(), s.origin): list(s.names) for s in sources}
     sources, seen = [], {}
     for part in parts:
-        source = open_source(DataSpec(hand.data[part.dataset]))
+        source = open_pairs(DataSpec(hand.data[part.dataset]))
         if part.share:
             source = source.select(keep=kept_for_training(source.names, part.share))
         sources.append(source)
@@ -115,7 +115,7 @@ def _sources(parts: Sequence[Part], hand: Hand) -> "tuple[list[PairSource], dict
     return sources, seen
 
 
-def _mark(training: Training, overrides: Sequence[str], hand: Hand) -> str:
+def _training_mark(training: Training, overrides: Sequence[str], hand: Hand) -> str:
     data = list(hand.train_on) or [f"{part.dataset}={hand.data[part.dataset].resolve()}" for part in training.data]
     told = json.dumps([training.recipe, list(overrides), data, hand.init])
     return hashlib.sha256(told.encode()).hexdigest()[:8]

@@ -13,7 +13,7 @@ import numpy as np
 from vsalient.reproduce.experiment import Experiment, Test
 from vsalient.reproduce.hand import Hand
 
-FRAMES, HEIGHT, WIDTH = 6, 64, 96
+QUICK_FRAMES, HEIGHT, WIDTH = 6, 64, 96
 _STEPS = ("steps=2", "batch=1", "validate_every=1000", "save_every=1000")
 TINY: Mapping[str, tuple[tuple[str, ...], str | None]] = {
     "dsrfcn3d": (("config.width=0.0625", "clips.size=[32, 32]"), "exact:32x32"),
@@ -36,14 +36,14 @@ def make_set(folder: Path) -> Path:
     """Write `train` (sequences), `stills` and `test` (sequences) below a folder: squares that move over noise."""
     for part, names in (("train", ("left", "right")), ("test", ("up", "down"))):
         for number, name in enumerate(names):
-            for index in range(FRAMES):
+            for index in range(QUICK_FRAMES):
                 picture, mask = _scene(4 * index, seed=10 * number + len(part))
-                _write(folder / part / "JPEGImages/480p" / name / f"{index:05d}.png", picture)
-                _write(folder / part / "Annotations/480p" / name / f"{index:05d}.png", mask)
+                _write_picture(folder / part / "JPEGImages/480p" / name / f"{index:05d}.png", picture)
+                _write_picture(folder / part / "Annotations/480p" / name / f"{index:05d}.png", mask)
     for number in range(4):
         picture, mask = _scene(5 * number, seed=number)
-        _write(folder / "stills/images" / f"{number}.png", picture)
-        _write(folder / "stills/masks" / f"{number}.png", mask)
+        _write_picture(folder / "stills/images" / f"{number}.png", picture)
+        _write_picture(folder / "stills/masks" / f"{number}.png", mask)
     return folder
 
 
@@ -71,6 +71,6 @@ def _scene(shift: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     return picture, mask
 
 
-def _write(path: Path, pixels: np.ndarray) -> None:
+def _write_picture(path: Path, pixels: np.ndarray) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())

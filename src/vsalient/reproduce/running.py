@@ -30,7 +30,7 @@ Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RowOutcome:
     """What came of a row.
 
     Attributes:
@@ -56,7 +56,7 @@ class Outcome:
     before: bool = False
 
 
-def run(experiment: Experiment, hand: Hand, home: Path, say: Say) -> Outcome:
+def run(experiment: Experiment, hand: Hand, home: Path, say: Say) -> RowOutcome:
     """Run a row, or give what an earlier run of the same with the same weights and data left in `home`.
 
     A run that was broken off goes on: trainings from their last checkpoint, maps from the last whole sequence.
@@ -106,7 +106,7 @@ def run(experiment: Experiment, hand: Hand, home: Path, say: Say) -> Outcome:
     return outcome
 
 
-def _timed(experiment: Experiment, hand: Hand) -> Outcome:
+def _timed(experiment: Experiment, hand: Hand) -> RowOutcome:
     from vsalient.reproduce.timing import measure_time
 
     found, network, differs = measure_time(experiment, hand)
@@ -115,8 +115,8 @@ def _timed(experiment: Experiment, hand: Hand) -> Outcome:
 
 def _outcome(
     experiment: Experiment, network: str, sequences: int, found: Mapping[str, float], differs: list[str]
-) -> Outcome:
-    return Outcome(
+) -> RowOutcome:
+    return RowOutcome(
         key=experiment.key,
         paper=experiment.paper,
         place=experiment.place,
@@ -137,7 +137,7 @@ def _measure(
     settings: Clips,
     folder: Path,
     say: Say,
-) -> Outcome:
+) -> RowOutcome:
     entry = network.entry
     maps = predict_sequences(
         network,
@@ -226,9 +226,9 @@ def _mark(
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()
 
 
-def _read(path: Path, mark: str) -> Outcome | None:
+def _read(path: Path, mark: str) -> RowOutcome | None:
     try:
         table = json.loads(path.read_text("utf-8"))
-        return Outcome(**table) if table.pop("mark") == mark else None
+        return RowOutcome(**table) if table.pop("mark") == mark else None
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return None

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from vsalient.benchmarking import make_video, measure
+from vsalient.benchmarking import make_video, measure_model
 from vsalient.checkpoints import find_entry
 from vsalient.procedure import Clips
 from vsalient.reproduce.experiment import Experiment
@@ -33,7 +33,7 @@ def measure_time(experiment: Experiment, hand: Hand) -> tuple[dict[str, float], 
     with tempfile.TemporaryDirectory(prefix="vsalient-reproduce-") as folder:
         video = make_video(Path(folder) / "video.mp4", *SIZE)
         clips = Clips(overlap=experiment.overlap)
-        row = measure(entry, video, Path(folder), seconds=_SECONDS, clips=clips, device=hand.device)
+        row = measure_model(entry, video, Path(folder), seconds=_SECONDS, clips=clips, device=hand.device)
     seconds = 1 / row.frames_per_second
     differs = [
         f"on {row.engine}; {row.frames} frames of a made-up film at {SIZE[0]}x{SIZE[1]}, decoding and writing included"

@@ -8,7 +8,7 @@ from vsalient.priors.flow import DisFlow
 from vsalient.types import Pixels, SaliencyArray
 
 _LONGEST = 240
-_LEAST = 1e-3
+_LEAST_DOUBT = 1e-3
 
 
 class Doubt:
@@ -40,7 +40,7 @@ class Doubt:
         self._undecided.append(float(np.minimum(values, 1 - values).sum()) / max(whole, 1.0))
         if self._before is not None:
             flow = self._flow.reduced(small, self._before[0])
-            self._apart.append(_apart(values, self._before[1], flow))
+            self._apart.append(_unlike(values, self._before[1], flow))
         self._before = (small, values)
 
     def scores(self) -> NDArray[np.float64]:
@@ -48,16 +48,16 @@ class Doubt:
         count = len(self._undecided)
         if count == 0:
             return np.zeros(0)
-        undecided = np.clip(np.asarray(self._undecided), _LEAST, 1)
+        undecided = np.clip(np.asarray(self._undecided), _LEAST_DOUBT, 1)
         if count == 1:
             return undecided
         apart = np.asarray(self._apart)
         left, right = np.concatenate([apart[:1], apart]), np.concatenate([apart, apart[-1:]])
-        doubt: NDArray[np.float64] = np.sqrt(undecided * np.clip((left + right) / 2, _LEAST, 1))
+        doubt: NDArray[np.float64] = np.sqrt(undecided * np.clip((left + right) / 2, _LEAST_DOUBT, 1))
         return doubt
 
 
-def _apart(values: SaliencyArray, before: SaliencyArray, flow: NDArray[np.float32]) -> float:
+def _unlike(values: SaliencyArray, before: SaliencyArray, flow: NDArray[np.float32]) -> float:
     height, width = values.shape
     scale = np.array([width / flow.shape[1], height / flow.shape[0]], np.float32)
     flow = np.asarray(cv2.resize(flow, (width, height)), np.float32) * scale

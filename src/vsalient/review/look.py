@@ -1,6 +1,6 @@
 """Style sheet and script of the review page. Nothing is loaded from anywhere."""
 
-CSS = """
+REVIEW_CSS = """
 :root { --bg:#fbfbf9; --card:#fff; --ink:#1d1d1b; --muted:#6d6c67; --line:#d8d7d1; --a:#2a6fdb;
   --b:#e0632b; --c:#17996b }
 @media (prefers-color-scheme: dark) { :root { --bg:#171716; --card:#201f1e; --ink:#ecebe7; --muted:#a3a29c;
@@ -27,7 +27,7 @@ button, select { font:inherit; color:inherit; background:var(--card); border:1px
 #review { margin:0; padding-left:1.6em } #review button { margin:2px 0; width:100%; text-align:left }
 """
 
-SCRIPT = r"""
+REVIEW_SCRIPT = r"""
 const $ = id => document.getElementById(id), film = $('film'), screen_ = $('screen');
 const W = FACTS.width, H = FACTS.height, T = FACTS.times, N = FACTS.maps.length;
 const paint = screen_.getContext('2d', { willReadFrequently: true });

@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import IO, Any
 
-from vsalient.review.look import CSS, SCRIPT
+from vsalient.review.look import REVIEW_CSS, REVIEW_SCRIPT
 
 _CHUNK = 3 << 18  # bytes; a multiple of three, so that pieces of base64 join
 
@@ -31,15 +31,15 @@ def _parts(video: Path, facts: Mapping[str, Any]) -> Iterator[str]:
     yield (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{CSS}</style></head><body><header><h1>{title}</h1><p>{escape(str(facts['subtitle']))}</p></header>"
+        f"<style>{REVIEW_CSS}</style></head><body><header><h1>{title}</h1><p>{escape(str(facts['subtitle']))}</p></header>"
         f"<main>{_controls(names)}</main>"
-        f"<script>const FACTS = {_json(facts)};</script>"
+        f"<script>const FACTS = {_script_json(facts)};</script>"
         '<video id="film" muted playsinline preload="auto" src="data:video/mp4;base64,'
     )
     with video.open("rb") as source:
         while piece := source.read(_CHUNK):
             yield base64.b64encode(piece).decode("ascii")
-    yield f'"></video><script>{SCRIPT}</script></body></html>\n'
+    yield f'"></video><script>{REVIEW_SCRIPT}</script></body></html>\n'
 
 
 def _controls(names: Sequence[str]) -> str:
@@ -66,6 +66,6 @@ def _controls(names: Sequence[str]) -> str:
     )
 
 
-def _json(facts: Mapping[str, Any]) -> str:
+def _script_json(facts: Mapping[str, Any]) -> str:
     # Within a script element only "</" could end it.
     return json.dumps(facts, separators=(",", ":")).replace("</", "<\\/")

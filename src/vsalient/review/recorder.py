@@ -21,7 +21,7 @@ from vsalient.types import Frame, Result, SaliencyArray, VideoInfo
 LINES = 480
 """Lines at which a film is shown."""
 # 2.2 Mbit/s: with base64's third, and what a constant rate overshoots, under 25 MB a minute.
-_RATE = {"preset": "veryfast", "crf": "23", "maxrate": "2200k", "bufsize": "4400k", "g": "24", "bf": "0"}
+_PAGE_RATE = {"preset": "veryfast", "crf": "23", "maxrate": "2200k", "bufsize": "4400k", "g": "24", "bf": "0"}
 
 
 class Recorder:
@@ -46,7 +46,7 @@ class Recorder:
         stacked = VideoInfo(
             self._video, self._width, self._height * (len(self._maps) + 1), info.rate, Fraction(1, 90000)
         )
-        self._encoder = VideoEncoder(self._video, stacked, Encoding("libx264", "yuv420p", _RATE))
+        self._encoder = VideoEncoder(self._video, stacked, Encoding("libx264", "yuv420p", _PAGE_RATE))
         self._doubts = [Doubt() for _ in self._maps]
         self._areas: list[list[float]] = [[] for _ in self._maps]
         self._times: list[float] = []

@@ -65,7 +65,7 @@ class _Turn:
     outcome: Outcome | None = None
 
 
-class Batch:
+class TaskLoop:
     """Runs tasks.
 
     Args:

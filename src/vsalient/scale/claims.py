@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from vsalient.errors import OutputError
-from vsalient.scale.identity import measure
+from vsalient.scale.identity import measure_file
 from vsalient.scale.stores import FolderStore, Store
 from vsalient.staging import guarded, owner_lives, owner_stamp
 from vsalient.sweeping import CLAIMS, fence
@@ -160,7 +160,7 @@ class Claims:
 
     def done(self, claim: Claim, outputs: Mapping[str, Path], **more: Any) -> None:
         """The outputs stand: leave a record of that in the claim's place."""
-        sizes = {kind: measure(path) for kind, path in outputs.items()}
+        sizes = {kind: measure_file(path) for kind, path in outputs.items()}
         self._settle(claim, "done", {"settings": self._settings, "outputs": sizes, **more})
 
     def failed(self, claim: Claim, error: str) -> None:
@@ -206,7 +206,7 @@ class Claims:
         text = store.read(f"{name}.done")
         if text is not None:
             record = _loads(text)
-            sizes = {kind: measure(path) for kind, path in outputs.items()}
+            sizes = {kind: measure_file(path) for kind, path in outputs.items()}
             if record.get("settings") == self._settings and record.get("outputs") == sizes:
                 return "done"
             if record.get("settings") != self._settings and not self._redo_other:

@@ -21,11 +21,11 @@ def fingerprint(asked: Mapping[str, Any]) -> str:
         asked: plain values, paths or dataclasses. Only what was *asked for* belongs in it: what a machine makes of it
             (device, engine, dtype, version) may differ from node to node without the work having to be done again.
     """
-    text = json.dumps(plain(asked), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    text = json.dumps(plain_value(asked), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
-def plain(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
     """The value as JSON knows it: dataclasses lose the fields that have their default, paths become text."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         # A later version may have more settings: at their defaults they change nothing.
@@ -34,11 +34,11 @@ def plain(value: Any) -> Any:
             for item in dataclasses.fields(value)
             if item.default is dataclasses.MISSING or getattr(value, item.name) != item.default
         }
-        return plain(shown)
+        return plain_value(shown)
     if isinstance(value, Mapping):
-        return {str(key): plain(item) for key, item in value.items()}
+        return {str(key): plain_value(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        items = [plain(item) for item in value]
+        items = [plain_value(item) for item in value]
         return sorted(items, key=str) if isinstance(value, set | frozenset) else items
     if value is None or isinstance(value, bool | int | float | str):
         return value
@@ -103,7 +103,7 @@ def _add_file(digest: Any, path: Path) -> int:
     return size
 
 
-def measure(path: Path) -> int | None:
+def measure_file(path: Path) -> int | None:
     """Bytes of a file, or of the files in a folder and below; None when nothing stands there."""
     try:
         if not path.is_dir():

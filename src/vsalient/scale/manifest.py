@@ -23,10 +23,10 @@ from types import TracebackType
 from typing import Any, Self
 
 from vsalient.errors import DataError, OptionError, OutputError
-from vsalient.scale.identity import Identity, measure
+from vsalient.scale.identity import Identity, measure_file
 
-SCHEMA = 1
-KINDS = ("run", "begin", "end")
+MANIFEST_SCHEMA = 1
+EVENTS = ("run", "begin", "end")
 
 
 @dataclass
@@ -64,7 +64,7 @@ class Entry:
         written = {kind: record for kind, record in end.get("outputs", {}).items() if isinstance(record, dict)}
         if {kind: record.get("path") for kind, record in written.items()} != {k: str(p) for k, p in outputs.items()}:
             return False
-        return all(measure(outputs[kind]) == record.get("size") for kind, record in written.items())
+        return all(measure_file(outputs[kind]) == record.get("size") for kind, record in written.items())
 
 
 @dataclass
@@ -114,10 +114,10 @@ def read_manifest(path: Path) -> Manifest:
     try:
         with path.open("rb") as file:
             for number, record in enumerate(_records(path, file, manifest), start=1):
-                if record.get("schema") != SCHEMA:
+                if record.get("schema") != MANIFEST_SCHEMA:
                     raise DataError(
-                        f"{path} line {number} has schema {record.get('schema')!r}, this version reads {SCHEMA}: "
-                        "take the version that wrote it, or another --manifest"
+                        f"{path} line {number} has schema {record.get('schema')!r}, this version reads "
+                        f"{MANIFEST_SCHEMA}: take the version that wrote it, or another --manifest"
                     )
                 manifest.take(record)
     except OSError as error:
@@ -132,7 +132,7 @@ def _records(path: Path, lines: Any, manifest: Manifest) -> Iterator[dict[str, A
             return
         try:
             record = json.loads(line)
-            if record["record"] not in KINDS or (record["record"] != "run" and not isinstance(record["input"], str)):
+            if record["record"] not in EVENTS or (record["record"] != "run" and not isinstance(record["input"], str)):
                 raise ValueError(record["record"])
         except (ValueError, KeyError, TypeError, RecursionError):
             raise DataError(f"{path} line {number} is no record of a manifest: give another --manifest") from None
@@ -181,7 +181,7 @@ class ManifestWriter:
         record: dict[str, Any] = {"record": "end", "input": source, "state": state, "settings": self.settings}
         if identity is not None:
             record |= {"size": identity.size, "digest": identity.digest}
-        record["outputs"] = {kind: {"path": str(path), "size": measure(path)} for kind, path in outputs.items()}
+        record["outputs"] = {kind: {"path": str(path), "size": measure_file(path)} for kind, path in outputs.items()}
         self._append(record | more)
 
     def close(self) -> None:
@@ -192,7 +192,7 @@ class ManifestWriter:
     def _append(self, record: Mapping[str, Any]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         # Names that are no UTF-8 stay readable as escapes.
-        line = json.dumps({"schema": SCHEMA, "time": now, **record}, separators=(",", ":")) + "\n"
+        line = json.dumps({"schema": MANIFEST_SCHEMA, "time": now, **record}, separators=(",", ":")) + "\n"
         try:
             with self._lock:
                 self._file.seek(0, os.SEEK_END)

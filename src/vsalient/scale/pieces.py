@@ -68,7 +68,7 @@ class PieceStore:
             OutputError: it is another clip's: the piece does not belong to this film.
         """
         if self._reading is None or self._reading[0] != piece:
-            self._reading = piece, _records(self.path(piece))
+            self._reading = piece, _piece_records(self.path(piece))
         kept, values = next(self._reading[1], ([], np.zeros(0, np.float32)))
         if kept != list(indices):
             raise OutputError(f"{self.path(piece)} does not fit this film: remove {self.folder} and run again")
@@ -103,7 +103,7 @@ class PieceWriter:
         self._staged.unlink(missing_ok=True)
 
 
-def _records(path: Path) -> Iterator[tuple[list[int], Probabilities]]:
+def _piece_records(path: Path) -> Iterator[tuple[list[int], Probabilities]]:
     with path.open("rb") as file:
         while True:
             head = json.loads(file.readline())

@@ -33,7 +33,7 @@ SCHEMES = {
 """Scheme -> the package that reaches it."""
 STREAMED = ("http", "https", "rtsp", "rtmp", "rtp", "udp", "tcp", "srt", "ftp")
 """Left to FFmpeg."""
-_ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
+_REMOTE_ADDRESS = re.compile(r"([a-zA-Z][a-zA-Z0-9+.-]+)://")
 _SECRETS = ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AZURE_STORAGE_KEY", "AZURE_STORAGE_CONNECTION_STRING")
 
 
@@ -43,7 +43,7 @@ def is_remote(text: str) -> bool:
     Raises:
         OptionError: an address whose scheme nobody knows.
     """
-    found = _ADDRESS.match(text)
+    found = _REMOTE_ADDRESS.match(text)
     if found is None or found[1].lower() in STREAMED:
         return False
     if found[1].lower() not in SCHEMES:

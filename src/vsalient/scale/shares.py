@@ -53,14 +53,14 @@ def parse_share(text: str, environment: Mapping[str, str] | None = None) -> Shar
         OptionError: no share, one outside its range, or nothing in the environment that says which.
     """
     name, slash, total = text.strip().partition("/")
-    count = _number(total, "--shard", text) if slash else None
+    count = _whole_number(total, "--shard", text) if slash else None
     if count is not None and not count >= 1:
         raise OptionError(f"--shard {text} is impossible: {HELP}")
     if name == "auto":
         return _from_environment(text, count, os.environ if environment is None else environment)
     if count is None:
         raise OptionError(f"--shard '{text}' is no share: {HELP}")
-    index = _number(name, "--shard", text)
+    index = _whole_number(name, "--shard", text)
     if not 1 <= index <= count:
         raise OptionError(f"--shard {text} is outside its range: the first is 1/{count}, the last {count}/{count}")
     return Share(index - 1, count)
@@ -115,10 +115,10 @@ def _slurm_array(variables: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _variable(variables: Mapping[str, str], name: str) -> int:
-    return _number(variables.get(name, ""), name, variables.get(name, ""))
+    return _whole_number(variables.get(name, ""), name, variables.get(name, ""))
 
 
-def _number(text: str, name: str, given: str) -> int:
+def _whole_number(text: str, name: str, given: str) -> int:
     if not (text.isascii() and text.isdigit() and len(text) < 10):
         raise OptionError(f"{name} '{given}' is no whole number of shares: {HELP}")
     return int(text)

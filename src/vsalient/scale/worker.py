@@ -25,7 +25,7 @@ from vsalient.sweeping import sweep
 
 GRACE = 5.0
 """Seconds that a child is given to clean up before it is killed."""
-Progress = Callable[[str, int, int | None], None]
+WorkerProgress = Callable[[str, int, int | None], None]
 """Told of an input, its finished frames and about how many there will be."""
 
 
@@ -60,7 +60,7 @@ class WorkerProcess:
         *,
         environment: Mapping[str, str] | None = None,
         timeout: float | None = None,
-        progress: Progress | None = None,
+        progress: WorkerProgress | None = None,
         memory: int | None = None,
         limits: Mapping[str, float] | None = None,
         extra: Mapping[str, str] | None = None,

@@ -14,7 +14,7 @@ from vsalient.types import MaskArray, Pixels
 TAU = 0.15
 """The level at which the paper cuts its ultrametric contour map."""
 
-Labels = NDArray[np.int64]
+RegionLabels = NDArray[np.int64]
 """(H, W) region numbers, 0 to count − 1."""
 
 
@@ -47,13 +47,13 @@ class ContourHierarchy:
             merged = higra.binary_partition_tree_average_linkage(self._regions, means, lengths)
             self._tree, self._levels = merged
 
-    def superpixels(self, tau: float) -> Labels:
+    def superpixels(self, tau: float) -> RegionLabels:
         """Return the regions of the map binarised at `tau`: parts whose common contour is weaker are one."""
         if self._tree is None:
             return np.zeros(self._basins.shape, dtype=np.int64)
         nodes = self._higra.labelisation_horizontal_cut_from_threshold(self._tree, self._levels, tau)
         _, parts = np.unique(nodes, return_inverse=True)
-        labels: Labels = self._higra.rag_back_project_vertex_weights(self._regions, parts)
+        labels: RegionLabels = self._higra.rag_back_project_vertex_weights(self._regions, parts)
         return labels
 
     def contour_map(self) -> ContourMap:
@@ -119,7 +119,7 @@ class BoundarySnap:
         return np.asarray(enlarged) >= 0.5
 
 
-def majority(labels: Labels, inside: NDArray[np.float32] | MaskArray) -> MaskArray:
+def majority(labels: RegionLabels, inside: NDArray[np.float32] | MaskArray) -> MaskArray:
     """Return the union, (H, W) bool, of the regions that are inside for more than half of their area.
 
     `inside` is (H, W): each pixel's share of the mask, in [0, 1].

@@ -10,7 +10,7 @@ from vsalient.segment.binarise import IndexedMask
 from vsalient.segment.regions import Labels, label, label_with_areas, overlaps, select
 from vsalient.types import InstanceMap, MaskArray
 
-PATIENCE = 12
+TRACK_PATIENCE = 12
 """Frames that an object may be out of sight and still get its number back where it was."""
 
 
@@ -105,7 +105,7 @@ class InstanceTracker:
     `patience` frames.
     """
 
-    def __init__(self, *, patience: int = PATIENCE) -> None:
+    def __init__(self, *, patience: int = TRACK_PATIENCE) -> None:
         """Take the number of frames that a vanished object is remembered."""
         self.patience = patience
         self._memory: InstanceMap | None = None

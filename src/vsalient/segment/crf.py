@@ -97,12 +97,12 @@ class DenseCrf:
         if size == (width, height):
             small, small_unary = pixels, unary
         else:
-            small = _resize(pixels, size, cv2.INTER_AREA)
-            small_unary = _resize(unary, size, cv2.INTER_AREA)
+            small = _resize_image(pixels, size, cv2.INTER_AREA)
+            small_unary = _resize_image(unary, size, cv2.INTER_AREA)
         appearance, smoothness = self._messages(small, small_unary, (width, height))
         if size != (width, height):
             appearance = guided_upsample(appearance, small, pixels)
-            smoothness = _resize(smoothness, (width, height), cv2.INTER_LINEAR)
+            smoothness = _resize_image(smoothness, (width, height), cv2.INTER_LINEAR)
         unary += self.w1 * appearance
         unary += self.w2 * smoothness
         return _sigmoid(unary)
@@ -172,21 +172,21 @@ def guided_upsample(values: Float, small: Pixels, pixels: Pixels) -> Float:
     Filter", 2015).
     """
     guide = [plane.astype(np.float32) for plane in cv2.split(small)]
-    means = [_box(plane) for plane in guide]
-    mean = _box(values)
+    means = [_box_mean(plane) for plane in guide]
+    mean = _box_mean(values)
     covariance = np.empty((*values.shape, 3, 3), dtype=np.float32)
     target = np.empty((*values.shape, 3), dtype=np.float32)
     for i in range(3):
-        target[..., i] = _box(guide[i] * values) - means[i] * mean
+        target[..., i] = _box_mean(guide[i] * values) - means[i] * mean
         for j in range(i, 3):
-            covariance[..., i, j] = covariance[..., j, i] = _box(guide[i] * guide[j]) - means[i] * means[j]
+            covariance[..., i, j] = covariance[..., j, i] = _box_mean(guide[i] * guide[j]) - means[i] * means[j]
     covariance[..., range(3), range(3)] += _GUIDE_SMOOTHING
     slopes = _solve3(covariance, target)
     offset = mean - sum(slopes[i] * means[i] for i in range(3))
     size = (pixels.shape[1], pixels.shape[0])
-    result = _resize(_box(offset), size, cv2.INTER_LINEAR)
+    result = _resize_image(_box_mean(offset), size, cv2.INTER_LINEAR)
     for slope, plane in zip(slopes, cv2.split(pixels), strict=True):
-        result += _resize(_box(slope), size, cv2.INTER_LINEAR) * plane
+        result += _resize_image(_box_mean(slope), size, cv2.INTER_LINEAR) * plane
     return result
 
 
@@ -205,11 +205,11 @@ def _solve3(matrix: Float, target: Float) -> list[Float]:
     ]
 
 
-def _box(image: Float) -> Float:
+def _box_mean(image: Float) -> Float:
     return np.asarray(cv2.blur(image, (3, 3), borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
 
 
-def _resize(image: NDArray[Scalar], size: tuple[int, int], method: int) -> NDArray[Scalar]:
+def _resize_image(image: NDArray[Scalar], size: tuple[int, int], method: int) -> NDArray[Scalar]:
     return np.asarray(cv2.resize(image, size, interpolation=method), dtype=image.dtype)
 
 

@@ -16,7 +16,7 @@ from vsalient.segment.hysteresis import HysteresisThreshold
 from vsalient.segment.maxf import MaxFThreshold
 
 __all__ = [
-    "FORMS",
+    "THRESHOLD_FORMS",
     "AdaptiveThreshold",
     "ClipAdaptiveThreshold",
     "FixedThreshold",
@@ -29,7 +29,7 @@ __all__ = [
     "parse_threshold",
 ]
 
-FORMS = "adaptive, otsu, fixed:0.5, hysteresis:0.3,0.7 or max-f:GROUND_TRUTH"
+THRESHOLD_FORMS = "adaptive, otsu, fixed:0.5, hysteresis:0.3,0.7 or max-f:GROUND_TRUTH"
 
 
 def parse_threshold(text: str, *, scope: Literal["frame", "clip"] = "frame", clip_length: int = 4) -> Threshold:
@@ -56,19 +56,19 @@ def parse_threshold(text: str, *, scope: Literal["frame", "clip"] = "frame", cli
     if name == "otsu":
         return OtsuThreshold()
     if name == "fixed":
-        return FixedThreshold(_number(argument, text))
+        return FixedThreshold(_number_of(argument, text))
     if name == "hysteresis":
         low, comma, high = argument.partition(",")
         if not comma:
             raise OptionError(f"Threshold '{text}' needs two levels, for example hysteresis:0.3,0.7.")
-        return HysteresisThreshold(_number(low, text), _number(high, text))
+        return HysteresisThreshold(_number_of(low, text), _number_of(high, text))
     if name == "max-f":
         if not argument:
             raise OptionError("Threshold 'max-f' needs a ground truth: write max-f:FOLDER.")
         return MaxFThreshold(Path(argument).expanduser())
     if not colon:
-        return FixedThreshold(_number(name, text))
-    raise OptionError(f"Unknown threshold '{text}'; use {FORMS}.")
+        return FixedThreshold(_number_of(name, text))
+    raise OptionError(f"Unknown threshold '{text}'; use {THRESHOLD_FORMS}.")
 
 
 def parse_frame_threshold(text: str) -> FrameThreshold:
@@ -86,11 +86,11 @@ def parse_frame_threshold(text: str) -> FrameThreshold:
     return threshold
 
 
-def _number(text: str, whole: str) -> float:
+def _number_of(text: str, whole: str) -> float:
     try:
         value = float(text)
     except ValueError:
-        raise OptionError(f"Unknown threshold '{whole}'; use {FORMS}.") from None
+        raise OptionError(f"Unknown threshold '{whole}'; use {THRESHOLD_FORMS}.") from None
     if not 0.0 <= value <= 1.0:  # NaN too
         raise OptionError(f"Threshold '{whole}': {text.strip()} is outside 0 to 1; give a probability.")
     return value

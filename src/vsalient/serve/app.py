@@ -12,12 +12,20 @@ from fastapi import FastAPI, Request
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
 
 from vsalient.errors import OptionError
-from vsalient.serve.limits import KINDS, Limits, job_arguments
+from vsalient.serve.limits import SERVED_KINDS, Limits, job_arguments
 from vsalient.serve.metrics import Metrics
-from vsalient.serve.queue import FINAL, Job, JobQueue
-from vsalient.serve.runner import Runner, forget
+from vsalient.serve.queue import FINAL, JobQueue, QueuedJob
+from vsalient.serve.runner import JobRunner, forget
 from vsalient.serve.security import Body, Guard, Refused
-from vsalient.serve.uploads import Form, check_address, fetch, room, safe_name, source_name, write_raw
+from vsalient.serve.uploads import (
+    UploadForm,
+    check_upload_address,
+    fetch_upload,
+    room,
+    safe_name,
+    source_name,
+    write_raw,
+)
 from vsalient.version import __version__
 
 PAGE = Path(__file__).parent / "page"
@@ -60,7 +68,7 @@ def create_app(service: Service) -> Guard:
     jobs.mkdir(parents=True, exist_ok=True)
     queue = JobQueue(service.folder / "queue.sqlite")
     metrics = Metrics(queue)
-    runner = Runner(queue, jobs, service.limits, metrics, service.device)
+    runner = JobRunner(queue, jobs, service.limits, metrics, service.device)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -85,7 +93,7 @@ def create_app(service: Service) -> Guard:
     return Guard(app, hosts=service.hosts, token=service.token, metrics=metrics)
 
 
-def _add_pages(app: FastAPI, queue: JobQueue, runner: Runner, metrics: Metrics, service: Service) -> None:
+def _add_pages(app: FastAPI, queue: JobQueue, runner: JobRunner, metrics: Metrics, service: Service) -> None:
     for path, name, kind in (
         ("/", "page.html", "text/html"),
         ("/page.js", "page.js", "text/javascript"),
@@ -110,7 +118,7 @@ def _add_pages(app: FastAPI, queue: JobQueue, runner: Runner, metrics: Metrics, 
         return {
             "version": __version__,
             "models": sorted(service.models),
-            "kinds": KINDS,
+            "kinds": SERVED_KINDS,
             "limits": {"bytes": limits.upload, "seconds": limits.seconds, "pixels": limits.pixels},
         }
 
@@ -141,12 +149,12 @@ def _add_jobs(app: FastAPI, jobs: "_Jobs") -> None:
 
 
 class _Jobs:
-    def __init__(self, service: Service, queue: JobQueue, runner: Runner, metrics: Metrics, folder: Path) -> None:
+    def __init__(self, service: Service, queue: JobQueue, runner: JobRunner, metrics: Metrics, folder: Path) -> None:
         self._service, self._queue, self._runner, self._metrics = service, queue, runner, metrics
         self._folder = folder
         self._fits_until = 0.0
 
-    async def submit(self, request: Request) -> Job:
+    async def submit(self, request: Request) -> QueuedJob:
         """Take in a video and put its job into the queue; nothing stays of one that is refused."""
         limits = self._service.limits
         await self._see_room(request)
@@ -158,7 +166,7 @@ class _Jobs:
         arguments = _arguments(fields, self._service.models)
         name = safe_name(fields.get("name", ""))
         if url is not None:
-            found = check_address(url, self._service.addresses)
+            found = check_upload_address(url, self._service.addresses)
             name = safe_name(fields.get("name") or found)
         job = await asyncio.to_thread(self._queue.add, name, arguments, limit=limits.queued)
         if job is None:
@@ -168,7 +176,7 @@ class _Jobs:
             place.mkdir()
             path = place / source_name(name)
             if url is not None:
-                size = await asyncio.to_thread(fetch, url, path, limits)
+                size = await asyncio.to_thread(fetch_upload, url, path, limits)
             else:
                 body = Body(request.receive, limit=limits.upload, idle=limits.idle, transfer=limits.transfer)
                 if kind == "multipart/form-data":
@@ -187,9 +195,9 @@ class _Jobs:
         assert found_job is not None
         return found_job
 
-    async def _form(self, request: Request, body: Body, path: Path, job: Job) -> tuple[Path, Job]:
+    async def _form(self, request: Request, body: Body, path: Path, job: QueuedJob) -> tuple[Path, QueuedJob]:
         """A form says only while it is read what the video is called and what is asked for."""
-        form = Form(request.headers["content-type"], path)
+        form = UploadForm(request.headers["content-type"], path)
         await form.read(aiter(body))
         fields = {**dict(request.query_params), **form.fields}
         job.arguments = _arguments(fields, self._service.models)
@@ -206,7 +214,7 @@ class _Jobs:
             await asyncio.to_thread(room, self._folder, self._service.limits)
             self._fits_until = now + ROOM_PAUSE
 
-    def get(self, job_id: str) -> Job:
+    def get(self, job_id: str) -> QueuedJob:
         """A job by its id.
 
         Raises:
@@ -217,7 +225,7 @@ class _Jobs:
             raise Refused(404, "there is no such job; its files may have been cleared away")
         return job
 
-    def delete(self, job: Job) -> None:
+    def delete(self, job: QueuedJob) -> None:
         """Cancel a job, and remove it once it is at rest."""
         self._runner.cancel(job.id)
         if job.state in FINAL or job.state == "queued":
@@ -225,7 +233,7 @@ class _Jobs:
             if job.state in FINAL:
                 forget(self._queue, self._folder, job)
 
-    def output(self, job: Job, kind: str) -> FileResponse:
+    def output(self, job: QueuedJob, kind: str) -> FileResponse:
         """One output's file."""
         if kind not in job.outputs:
             raise Refused(404, f"this job has no such output; it has {', '.join(job.outputs) or 'none'}")
@@ -234,7 +242,7 @@ class _Jobs:
             raise Refused(410, "the file has been cleared away")
         return FileResponse(path, media_type=TYPES.get(path.suffix, "text/plain"), filename=path.name)
 
-    def shown(self, job: Job) -> dict[str, Any]:
+    def shown(self, job: QueuedJob) -> dict[str, Any]:
         """What a client sees of a job."""
         shown: dict[str, Any] = {"id": job.id, "state": job.state, "name": job.name, "created": job.created}
         if job.state == "queued":

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from vsalient.errors import OptionError
 
-KINDS = {
+SERVED_KINDS = {
     "predict": ("video", "mask-video", "overlay", "heatmap", "alpha", "foreground", "maps", "masks"),
     "segment": ("masks", "overlay", "alpha", "csv", "json", "coco"),
 }
@@ -65,13 +65,13 @@ def job_arguments(asked: Mapping[str, str], models: frozenset[str]) -> list[str]
             f"field '{unknown[0][:40]}' is unknown: give verb, write, model, threshold, start, end or name"
         )
     verb = asked.get("verb") or "predict"
-    if verb not in KINDS:
-        raise OptionError(f"verb '{verb[:40]}' is unknown: choose {' or '.join(KINDS)}")
+    if verb not in SERVED_KINDS:
+        raise OptionError(f"verb '{verb[:40]}' is unknown: choose {' or '.join(SERVED_KINDS)}")
     arguments = [verb]
-    kinds = [kind for kind in (asked.get("write") or KINDS[verb][0]).split(",") if kind]
+    kinds = [kind for kind in (asked.get("write") or SERVED_KINDS[verb][0]).split(",") if kind]
     for kind in kinds:
-        if kind not in KINDS[verb]:
-            raise OptionError(f"write '{kind[:40]}' is unknown for {verb}: choose from {', '.join(KINDS[verb])}")
+        if kind not in SERVED_KINDS[verb]:
+            raise OptionError(f"write '{kind[:40]}' is unknown for {verb}: choose from {', '.join(SERVED_KINDS[verb])}")
     arguments += ["--write", ",".join(dict.fromkeys(kinds))]
     for name, pattern in (("threshold", THRESHOLD), ("start", SECONDS), ("end", SECONDS)):
         if value := asked.get(name):

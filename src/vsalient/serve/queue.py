@@ -17,7 +17,7 @@ STATES = ("receiving", "queued", "running", "done", "failed", "cancelled")
 FINAL = ("done", "failed", "cancelled")
 TRIES = 3
 """How often a job is begun before it counts as failed: one that brings the service down must not do so for ever."""
-_TABLE = """
+_CREATE = """
 CREATE TABLE IF NOT EXISTS jobs (
     id TEXT PRIMARY KEY, state TEXT NOT NULL, name TEXT NOT NULL, arguments TEXT NOT NULL, source TEXT NOT NULL,
     created REAL NOT NULL, started REAL, ended REAL, tries INTEGER NOT NULL DEFAULT 0, size INTEGER NOT NULL DEFAULT 0,
@@ -28,7 +28,7 @@ CREATE INDEX IF NOT EXISTS by_state ON jobs (state, created);
 
 
 @dataclass
-class Job:
+class QueuedJob:
     """One job.
 
     Attributes:
@@ -76,11 +76,11 @@ class JobQueue:
             self._base.execute("PRAGMA journal_mode=WAL")
             # Survives a crash of the process at once, and one of the machine at the next checkpoint.
             self._base.execute("PRAGMA synchronous=NORMAL")
-            self._base.executescript(_TABLE)
+            self._base.executescript(_CREATE)
         except sqlite3.Error as error:
             raise OutputError(f"{path} cannot hold the queue: {error}; choose another --storage") from error
 
-    def recover(self) -> list[Job]:
+    def recover(self) -> list[QueuedJob]:
         """After a restart: what was running is queued again, what was being received is gone.
 
         Returns:
@@ -97,9 +97,9 @@ class JobQueue:
             base.execute("DELETE FROM jobs WHERE state='receiving'")
         return broken
 
-    def add(self, name: str, arguments: list[str], *, limit: int) -> Job | None:
+    def add(self, name: str, arguments: list[str], *, limit: int) -> QueuedJob | None:
         """A job whose upload begins; None when `limit` jobs wait already."""
-        job = Job(uuid.uuid4().hex, "receiving", name, arguments, "", time.time())
+        job = QueuedJob(uuid.uuid4().hex, "receiving", name, arguments, "", time.time())
         with self._write() as base:
             (waiting,) = base.execute("SELECT COUNT(*) FROM jobs WHERE state IN ('receiving', 'queued')").fetchone()
             if waiting >= limit:
@@ -119,7 +119,7 @@ class JobQueue:
             )
             self.changed.notify_all()
 
-    def describe(self, job: Job) -> None:
+    def describe(self, job: QueuedJob) -> None:
         """Set a job's name and arguments, which a form tells late."""
         with self._write() as base:
             base.execute(
@@ -131,7 +131,7 @@ class JobQueue:
         with self._write() as base:
             base.execute("DELETE FROM jobs WHERE id=?", (job_id,))
 
-    def take(self) -> Job | None:
+    def take(self) -> QueuedJob | None:
         """The oldest job that waits, now running; None when there is none."""
         with self._write() as base:
             row = base.execute(
@@ -162,13 +162,13 @@ class JobQueue:
                 (time.time(), job_id),
             )
 
-    def get(self, job_id: str) -> Job | None:
+    def get(self, job_id: str) -> QueuedJob | None:
         """One job, None when there is none of this id."""
         with self._lock:
             row = self._base.execute("SELECT * FROM jobs WHERE id=?", (job_id,)).fetchone()
         return None if row is None else _job(row)
 
-    def ahead(self, job: Job) -> int:
+    def ahead(self, job: QueuedJob) -> int:
         """How many jobs wait before this one."""
         with self._lock:
             (count,) = self._base.execute(
@@ -182,7 +182,7 @@ class JobQueue:
             rows = self._base.execute("SELECT state, COUNT(*) FROM jobs GROUP BY state").fetchall()
         return dict.fromkeys(STATES, 0) | {str(state): int(count) for state, count in rows}
 
-    def ended_before(self, when: float) -> list[Job]:
+    def ended_before(self, when: float) -> list[QueuedJob]:
         """Jobs in a final state since before a time."""
         with self._lock:
             rows = self._base.execute(
@@ -207,8 +207,8 @@ class JobQueue:
             self._base.execute("COMMIT")
 
 
-def _job(row: sqlite3.Row) -> Job:
+def _job(row: sqlite3.Row) -> QueuedJob:
     values = dict(row)
     for name in ("arguments", "outputs", "figures"):
         values[name] = json.loads(values[name])
-    return Job(**values)
+    return QueuedJob(**values)

@@ -11,16 +11,16 @@ from vsalient.scale.agenda import Outcome, Task
 from vsalient.scale.worker import WorkerProcess, thread_settings
 from vsalient.serve.limits import Limits
 from vsalient.serve.metrics import Metrics
-from vsalient.serve.queue import FINAL, Job, JobQueue
+from vsalient.serve.queue import FINAL, JobQueue, QueuedJob
 
-ENDINGS = {
+SERVED_ENDINGS = {
     "video": ".mp4", "mask-video": ".mkv", "overlay": ".mp4", "heatmap": ".mp4", "alpha": ".webm", "foreground": ".mp4",
     "maps": "", "masks": "", "csv": ".csv", "json": ".json", "coco": ".json",
 }  # fmt: skip
 """Kind -> the ending of its file; none for a folder, which is handed out as .zip."""
 
 
-class Runner:
+class JobRunner:
     """Threads that take jobs one by one, each with a child of its own.
 
     Args:
@@ -119,11 +119,11 @@ class Runner:
         with self._lock:
             self._progress[Path(source).parent.name] = frames, total
 
-    def _run(self, job: Job, child: WorkerProcess) -> None:
+    def _run(self, job: QueuedJob, child: WorkerProcess) -> None:
         place = self._folder / job.id / "outputs"
         kinds = job.arguments[job.arguments.index("--write") + 1].split(",")
         stem = Path(job.name).stem or "video"
-        outputs = {kind: place / f"{stem}_{kind}{ENDINGS[kind]}" for kind in kinds}
+        outputs = {kind: place / f"{stem}_{kind}{SERVED_ENDINGS[kind]}" for kind in kinds}
         place.mkdir(exist_ok=True, parents=True)
         began = time.monotonic()
         result = child(Task(job.source, outputs, redo=True))
@@ -138,7 +138,7 @@ class Runner:
         error = None if result.error is None else result.error.replace(job.source, job.name)
         state = "done" if result.state in ("done", "partial") else "failed"
         self._queue.end(job.id, state, error=error, outputs=written, figures=result.summary)
-        self._metrics.ended(state, _frames(result), time.monotonic() - began)
+        self._metrics.ended(state, _frames_done(result), time.monotonic() - began)
 
     def _clear(self) -> None:
         while not self._stop.wait(min(60.0, max(0.2, self._limits.keep / 10))):
@@ -146,7 +146,7 @@ class Runner:
                 forget(self._queue, self._folder, job)
 
 
-def forget(queue: JobQueue, folder: Path, job: Job) -> None:
+def forget(queue: JobQueue, folder: Path, job: QueuedJob) -> None:
     """Remove a job and its files."""
     assert job.state in (*FINAL, "receiving")
     shutil.rmtree(folder / job.id, ignore_errors=True)
@@ -166,5 +166,5 @@ def _packed(path: Path) -> Path:
     return packed
 
 
-def _frames(result: Outcome) -> int:
+def _frames_done(result: Outcome) -> int:
     return int(result.summary.get("frames", 0))

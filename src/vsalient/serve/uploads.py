@@ -36,7 +36,7 @@ async def write_raw(body: AsyncIterator[bytes], path: Path) -> None:
             file.write(piece)
 
 
-class Form:
+class UploadForm:
     """A form read piece by piece: its file goes to the disk, its other fields are short texts.
 
     Attributes:
@@ -135,7 +135,7 @@ class _NoRedirects(urllib.request.HTTPRedirectHandler):
         return
 
 
-def check_address(url: str, allowed: Sequence[str]) -> str:
+def check_upload_address(url: str, allowed: Sequence[str]) -> str:
     """A video's address, if it begins with one of those allowed; and the name it gives the video.
 
     Raises:
@@ -160,7 +160,7 @@ def check_address(url: str, allowed: Sequence[str]) -> str:
     raise Refused(403, "this address is not on the list of those that may be fetched from")
 
 
-def fetch(url: str, path: Path, limits: Limits) -> int:
+def fetch_upload(url: str, path: Path, limits: Limits) -> int:
     """Fetch an address to a file; returns its size.
 
     Raises:

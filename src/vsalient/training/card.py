@@ -27,7 +27,7 @@ def model_card(entry: WeightsEntry, runs: Sequence[Run], *, dtype: str, change: 
     body = [f"# {entry.name}", "", f"{entry.summary.rstrip('.')}.", "", *_use(entry), *_network(entry, dtype, change)]
     if runs:
         body += _training(runs)
-    body += _scores(entry)
+    body += _card_scores(entry)
     body += ["## Data and terms", ""]
     facts = (
         ("Training data", entry.training_data or "not stated"),
@@ -99,7 +99,7 @@ def _training(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def _scores(entry: WeightsEntry) -> list[str]:
+def _card_scores(entry: WeightsEntry) -> list[str]:
     if not entry.scores:
         return ["## Scores", "", "None were measured beyond those of the training.", ""]
     rows = [f"| {s.dataset} | {s.metric} | {s.value:g} | {s.by} | {s.note} |" for s in entry.scores]

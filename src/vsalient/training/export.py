@@ -72,7 +72,7 @@ def export_run(
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"cannot make {folder}: {error.strerror}; give another folder") from error
-    table = _table(recipe, fields or {})
+    table = _entry_table(recipe, fields or {})
     table["scores"] = [
         {"dataset": s.dataset, "metric": s.metric, "value": s.value, "by": s.by, "note": s.note} for s in scores
     ]
@@ -156,7 +156,7 @@ def probability_change(
     return float((answers[0] - answers[1]).abs().max())
 
 
-def _table(recipe: Recipe, fields: Mapping[str, Any]) -> dict[str, Any]:
+def _entry_table(recipe: Recipe, fields: Mapping[str, Any]) -> dict[str, Any]:
     """The entry's fields: those given, then the recipe's, then those of the architecture's own entry."""
     wrong = next((key for key in fields if key in _FIXED), None)
     if wrong is not None:

@@ -124,7 +124,7 @@ def _spare(module: nn.Module) -> None:
     if parameters and not any(p.requires_grad for p in parameters):
         before: list[bool] = []
         module.register_forward_pre_hook(functools.partial(_enter, before))
-        module.register_forward_hook(functools.partial(_leave, before), always_call=True)
+        module.register_forward_hook(functools.partial(_leave_fast, before), always_call=True)
         return
     for child in module.children():
         _spare(child)
@@ -137,6 +137,6 @@ def _enter(before: list[bool], module: nn.Module, inputs: tuple[Any, ...]) -> No
         torch.set_grad_enabled(False)
 
 
-def _leave(before: list[bool], module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+def _leave_fast(before: list[bool], module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
     if before:
         torch.set_grad_enabled(before.pop())

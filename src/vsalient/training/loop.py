@@ -26,7 +26,7 @@ from vsalient.training.folder import sole_run
 from vsalient.training.initial import initialise
 from vsalient.training.log import Progress, RunLog
 from vsalient.training.optimiser import apply_options, norm_to_keep, schedule
-from vsalient.training.outputs import Trained, check_clips
+from vsalient.training.outputs import Trained, check_recipe_clips
 from vsalient.training.precision import choose_precision, dtype_of
 from vsalient.training.processes import join
 from vsalient.training.recipe import FreezeNorm, Precision, Recipe, to_dict
@@ -85,7 +85,7 @@ class Trainer:
         self.network = models.build(recipe.architecture, **recipe.config)
         priors = describe(self.network).priors
         self.stream = ClipStream(self.stills, self.videos, recipe.clips, seed=recipe.seed, priors=priors)
-        check_clips(self.network, recipe)
+        check_recipe_clips(self.network, recipe)
         saved = states.read_state(self.checkpoint) if self.checkpoint.exists() else None
         if saved is None:
             initialise(self.network, init or recipe.init, recipe.init_copy)

@@ -65,7 +65,7 @@ def choose_target(target: Tensor, recipe: Recipe) -> Tensor:
     return target[:, :, -1:] if recipe.clips.target == "last" else target
 
 
-def check_clips(network: nn.Module, recipe: Recipe) -> None:
+def check_recipe_clips(network: nn.Module, recipe: Recipe) -> None:
     """Run a network on one of the recipe's clips without computing anything (on the meta device).
 
     Raises:

@@ -59,16 +59,16 @@ def _clock(rng: np.random.Generator, frames: Picture, masks: Picture) -> None:
                 f"2{now % 1000:03d}-{1 + now % 12:02d}-{1 + now % 28:02d} {hours:02d}:{minutes:02d}",
             )[form]
         )
-    _write(rng, frames, masks, [[text] for text in texts], height=rng.uniform(0.03, 0.07), corner=True)
+    _write_sheet(rng, frames, masks, [[text] for text in texts], height=rng.uniform(0.03, 0.07), corner=True)
 
 
 def _caption(rng: np.random.Generator, frames: Picture, masks: Picture) -> None:
     """One or two lines of letters at the lower or upper rim, the same in all frames."""
     lines = ["".join(rng.choice(LETTERS, int(rng.integers(6, 28)))) for _ in range(int(rng.integers(1, 3)))]
-    _write(rng, frames, masks, [lines] * len(frames), height=rng.uniform(0.03, 0.08), corner=False)
+    _write_sheet(rng, frames, masks, [lines] * len(frames), height=rng.uniform(0.03, 0.08), corner=False)
 
 
-def _write(
+def _write_sheet(
     rng: np.random.Generator, frames: Picture, masks: Picture, texts: list[list[str]], *, height: float, corner: bool
 ) -> None:
     rows, columns = masks.shape[1:]

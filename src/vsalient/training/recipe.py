@@ -13,9 +13,9 @@ from vsalient.errors import DataError, OptionError
 from vsalient.toml_files import parse_toml, read_toml, toml_value
 from vsalient.typed_tables import read_table
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_RECIPE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 Augmentation = Literal["standard", "rescale-crop", "mirror", "none"]
-Kind = Literal["still", "stills", "slide", "affine", "independent", "video", "transplant"]
+ClipKind = Literal["still", "stills", "slide", "affine", "independent", "video", "transplant"]
 FreezeNorm = Literal["none", "encoder", "all"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -197,7 +197,7 @@ def recipe_from_dict(table: Mapping[str, Any], where: str) -> Recipe:
         DataError: a key or value that does not fit, as from another version.
     """
     recipe = read_table(Recipe, table, f"{where}:", DataError)
-    _check(recipe, where)
+    _check_recipe(recipe, where)
     return recipe
 
 
@@ -230,10 +230,10 @@ def _override(table: dict[str, Any], override: str) -> None:
     table[leaf] = value
 
 
-def _check(recipe: Recipe, where: str) -> None:
+def _check_recipe(recipe: Recipe, where: str) -> None:
     from vsalient.training.losses import LOSSES
 
-    if not _NAME.fullmatch(recipe.name):
+    if not _RECIPE_NAME.fullmatch(recipe.name):
         raise DataError(
             f"{where}: name {recipe.name!r:.80}: letters, digits, '.', '-' and '_', it becomes a folder's name"
         )
@@ -244,9 +244,9 @@ def _check(recipe: Recipe, where: str) -> None:
     negative = [k for k, share in {**recipe.clips.kinds, **recipe.loss.terms}.items() if share < 0]
     if negative:
         raise DataError(f"{where}: the share of {negative[0]!r} must be at least 0")
-    bad_kinds = sorted(set(recipe.clips.kinds) - set(get_args(Kind)))
+    bad_kinds = sorted(set(recipe.clips.kinds) - set(get_args(ClipKind)))
     if bad_kinds:
-        raise DataError(f"{where}: clips.kinds: {bad_kinds[0]!r} is not one of {', '.join(get_args(Kind))}")
+        raise DataError(f"{where}: clips.kinds: {bad_kinds[0]!r} is not one of {', '.join(get_args(ClipKind))}")
     if not recipe.stages and sum(recipe.clips.kinds.values()) <= 0:
         raise DataError(f"{where}: clips.kinds: at least one share must be above 0")
     bad_terms = sorted(set(recipe.loss.terms) - set(LOSSES))

@@ -9,7 +9,7 @@ from vsalient.errors import OptionError
 
 MAX_SOURCES = 12
 """All supports are tried, 2^n − 1 of them."""
-_TIE = 1e-12
+_TIED = 1e-12
 
 
 def solve_simplex(gram: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -33,11 +33,11 @@ def solve_simplex(gram: NDArray[np.float64], target: NDArray[np.float64]) -> NDA
     if count > MAX_SOURCES:
         raise OptionError(f"{count} sources cannot be fused; give at most {MAX_SOURCES}")
     best, lowest = np.zeros(count), np.inf
-    slack = _TIE * max(1.0, float(np.abs(gram).max()), float(np.abs(target).max()))
+    slack = _TIED * max(1.0, float(np.abs(gram).max()), float(np.abs(target).max()))
     for size in range(count, 0, -1):
         for support in combinations(range(count), size):
             weights = _on_support(gram, target, list(support))
-            if weights.min() < -_TIE:
+            if weights.min() < -_TIED:
                 continue
             weights = np.maximum(weights, 0)
             weights /= weights.sum()

@@ -17,11 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.datasets.collections import SOFT_SUFFIX, find_collection
-from vsalient.datasets.found import Pair, Reader
+from vsalient.datasets.found import FoundPair, Reader
 from vsalient.datasets.masks import decode_soft, decode_truth
 from vsalient.datasets.pictures import decode_picture
 from vsalient.datasets.spec import DataSpec
-from vsalient.datasets.splits import choose, refuse_known
+from vsalient.datasets.splits import choose_sequences, refuse_known
 from vsalient.errors import DataError, DecodeError, OptionError
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class PairSource:
 
     origin: str
     names: list[str] = field(default_factory=list)
-    pairs: list[list[Pair]] = field(default_factory=list)
+    pairs: list[list[FoundPair]] = field(default_factory=list)
     weight: float = 0.0
     note: str = ""
 
@@ -87,7 +87,7 @@ class PairSource:
             )
         return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8), mask
 
-    def _mask(self, pair: Pair, first: Reader, where: str) -> NDArray[np.uint8]:
+    def _mask(self, pair: FoundPair, first: Reader, where: str) -> NDArray[np.uint8]:
         try:
             if pair.soft:
                 return decode_soft(first(), where)
@@ -108,7 +108,7 @@ class PairSource:
         return PairSource(self.origin, names, pairs, self.weight, self.note)
 
 
-def open_source(spec: Path | DataSpec, *, allow_test: bool = False) -> PairSource:
+def open_pairs(spec: Path | DataSpec, *, allow_test: bool = False) -> PairSource:
     """Read a tar shard or recognise a data-set folder (layouts: `vsalient.datasets.collections`).
 
     Args:
@@ -133,7 +133,7 @@ def open_source(spec: Path | DataSpec, *, allow_test: bool = False) -> PairSourc
         source = PairSource(str(path))
         collection = find_collection(path)
         if collection is not None:
-            chosen, source.note = choose(collection, path, spec.split, allow_test=allow_test)
+            chosen, source.note = choose_sequences(collection, path, spec.split, allow_test=allow_test)
             source.names, source.pairs = [found.name for found in chosen], [found.pairs for found in chosen]
     if not source.names:
         raise DataError(
@@ -144,11 +144,11 @@ def open_source(spec: Path | DataSpec, *, allow_test: bool = False) -> PairSourc
     source.weight = spec.weight
     if spec.soft:
         source.pairs = [[replace(pair, soft=True) for pair in pairs] for pairs in source.pairs]
-    _look(source)
+    _look_into(source)
     return source
 
 
-def _look(source: PairSource, most: int = 16) -> None:
+def _look_into(source: PairSource, most: int = 16) -> None:
     """Read a few masks before hours of work begin; say so where they look like probabilities that nothing calls soft.
 
     Raises:
@@ -248,9 +248,9 @@ def _read_shard(path: Path) -> PairSource:
     return source
 
 
-def _held_pair(files: dict[str, bytes]) -> Pair:
+def _held_pair(files: dict[str, bytes]) -> FoundPair:
     mask = files.get("mask", files.get("soft"))
-    return Pair(
+    return FoundPair(
         _held(files["image"]), None if mask is None else _held(mask), soft="soft" in files and "mask" not in files
     )
 

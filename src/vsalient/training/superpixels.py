@@ -84,7 +84,7 @@ def collect(
     return found
 
 
-def cross_entropy(classifier: SuperpixelClassifier, superpixels: Superpixels) -> float:
+def superpixel_entropy(classifier: SuperpixelClassifier, superpixels: Superpixels) -> float:
     """Mean binary cross-entropy of a classifier, each superpixel by its size."""
     p = np.clip(classifier(superpixels.features).astype(np.float64), 1e-7, 1 - 1e-7)
     losses = -(superpixels.targets * np.log(p) + (1 - superpixels.targets) * np.log(1 - p))

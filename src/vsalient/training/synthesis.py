@@ -32,7 +32,7 @@ class Path:
     shear: float = 0.03
 
 
-def _walk(rng: np.random.Generator, steps: int, spread: float) -> NDArray[np.float64]:
+def _random_walk(rng: np.random.Generator, steps: int, spread: float) -> NDArray[np.float64]:
     """A smooth path from 0: constant velocity plus a little acceleration, |end| about `spread`."""
     t = np.linspace(0.0, 1.0, steps) if steps > 1 else np.zeros(1)
     return np.asarray(rng.normal(0, spread) * t + rng.normal(0, spread / 3) * t * t)
@@ -41,10 +41,10 @@ def _walk(rng: np.random.Generator, steps: int, spread: float) -> NDArray[np.flo
 def affine_path(rng: np.random.Generator, steps: int, size: tuple[int, int], path: Path) -> list[Matrix]:
     """T 3×3 matrices (output pixel ← source pixel moves), about the centre of a (height, width) picture."""
     height, width = size
-    dx, dy = _walk(rng, steps, path.shift * width), _walk(rng, steps, path.shift * height)
-    zoom = np.exp(_walk(rng, steps, path.zoom))
-    angle = np.deg2rad(_walk(rng, steps, path.rotation))
-    shear = _walk(rng, steps, path.shear)
+    dx, dy = _random_walk(rng, steps, path.shift * width), _random_walk(rng, steps, path.shift * height)
+    zoom = np.exp(_random_walk(rng, steps, path.zoom))
+    angle = np.deg2rad(_random_walk(rng, steps, path.rotation))
+    shear = _random_walk(rng, steps, path.shear)
     centre, back = np.eye(3), np.eye(3)
     centre[:2, 2], back[:2, 2] = (-width / 2, -height / 2), (width / 2, height / 2)
     matrices = []

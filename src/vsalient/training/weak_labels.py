@@ -134,11 +134,11 @@ def fuse(maps: Sequence[SaliencyArray], weights: Sequence[float]) -> SaliencyArr
     """Eq. 7: the weighted sum of (H, W) maps in [0, 1]; all are brought to the first one's size, bilinearly."""
     total = np.zeros(maps[0].shape, np.float32)
     for weight, saliency in zip(weights, maps, strict=True):
-        total += np.float32(weight) * _sized(saliency, total.shape)
+        total += np.float32(weight) * _resized(saliency, total.shape)
     return np.clip(total, 0, 1)
 
 
-def label(fused: SaliencyArray) -> MaskArray:
+def weak_label(fused: SaliencyArray) -> MaskArray:
     """The weak label of one fused (H, W) map: its pixels above Otsu's threshold."""
     return OtsuThreshold().binarise(fused)
 
@@ -179,7 +179,7 @@ def write_labels(
             if truth is not None and (sequence, frame) in manual:
                 kind, mask = "manual", truth.read(sequence, frame) >= 0.5
             else:
-                mask = label(fuse([s.read(sequence, frame) for s in sources], fusion.weights))
+                mask = weak_label(fuse([s.read(sequence, frame) for s in sources], fusion.weights))
                 mask = erase.clean(sequence, frame, mask)
                 if not mask.any():
                     counts["empty"] += 1
@@ -231,10 +231,10 @@ def _require_frames(sources: Sequence[MapSource]) -> None:
 
 
 def _stack(sources: Sequence[MapSource], sequence: str, frame: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    return np.stack([_sized(source.read(sequence, frame), shape) for source in sources])
+    return np.stack([_resized(source.read(sequence, frame), shape) for source in sources])
 
 
-def _sized(saliency: SaliencyArray, shape: tuple[int, ...]) -> SaliencyArray:
+def _resized(saliency: SaliencyArray, shape: tuple[int, ...]) -> SaliencyArray:
     if saliency.shape == shape:
         return saliency
     return np.asarray(cv2.resize(saliency, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), np.float32)

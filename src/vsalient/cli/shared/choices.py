@@ -27,7 +27,7 @@ from vsalient.procedure import Clips
 
 if TYPE_CHECKING:
     from vsalient.checkpoints import WeightsEntry
-    from vsalient.cli.shared.console import Console, Form
+    from vsalient.cli.shared.console import Console, ProgressForm
     from vsalient.model import Model
 
 
@@ -112,7 +112,7 @@ class BatchChoice:
     keep_going: bool
     as_json: bool
     dry_run: bool
-    progress: "Form"
+    progress: "ProgressForm"
     quiet: bool
     verbose: bool
 

@@ -24,7 +24,7 @@ def kinds(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> li
     """Kinds of output, joined by commas."""
     from vsalient.outputs.kinds import KINDS
 
-    return _joined(KINDS, incomplete)
+    return _joined_words(KINDS, incomplete)
 
 
 def recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -37,7 +37,7 @@ def recipes(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> 
     return items or [CompletionItem(incomplete, type="file")]
 
 
-def _joined(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
+def _joined_words(names: Iterable[str], incomplete: str) -> list[CompletionItem]:
     before, comma, last = incomplete.rpartition(",")
     taken = before.split(",")
     return [CompletionItem(before + comma + name) for name in names if name.startswith(last) and name not in taken]

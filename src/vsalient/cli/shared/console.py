@@ -13,12 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from vsalient.cli.shared.pace import Batch, Pace, clock_text
+from vsalient.cli.shared.pace import BatchPace, Pace, clock_text
 from vsalient.cli.shared.plain import plain, shorten, valid
 from vsalient.figures import Report
 from vsalient.scale.agenda import Outcome
 
-Form = Literal["auto", "bar", "lines", "json", "none"]
+ProgressForm = Literal["auto", "bar", "lines", "json", "none"]
 BOTTLENECKS = {
     "decode": "reading the video",
     "priors": "computing optical flow",
@@ -44,14 +44,14 @@ class Console:
         progress: "bar", "lines" (one a minute), "json" or "none"; "auto" is a bar on a terminal, else lines.
     """
 
-    def __init__(self, *, quiet: bool = False, verbose: bool = False, progress: Form = "auto") -> None:
+    def __init__(self, *, quiet: bool = False, verbose: bool = False, progress: ProgressForm = "auto") -> None:
         self.terminal = Terminal(stderr=True, highlight=False, soft_wrap=True, markup=False, emoji=False)
         self.quiet = quiet
         self.verbose = verbose
         self.form = progress
         if progress == "auto":
             self.form = "none" if quiet else "bar" if self.terminal.is_terminal else "lines"
-        self.batch = Batch([])
+        self.batch = BatchPace([])
         level = logging.ERROR if quiet else logging.DEBUG if verbose else logging.WARNING
         logger = logging.getLogger("vsalient")
         logger.setLevel(level)
@@ -82,7 +82,7 @@ class Console:
 
     def begin(self, sources: Sequence[Path]) -> None:
         """A batch of these videos and frame folders begins."""
-        self.batch = Batch(sources)
+        self.batch = BatchPace(sources)
 
     def frames(self, name: str, total: int | None) -> "FrameBar":
         """Progress of the batch's next video, which has this path and about `total` frames."""
@@ -108,13 +108,13 @@ class Console:
         if self.quiet:
             for outcome in outcomes:
                 if outcome.error is not None:
-                    self.put(f"Error: {_named(outcome)}")
+                    self.put(f"Error: {_named_outcome(outcome)}")
             return
         if len(outcomes) < 2:
             return
         if not self.terminal.is_terminal:
             for outcome in outcomes:
-                self.say(f"{outcome.state:8}{_named(outcome)}")
+                self.say(f"{outcome.state:8}{_named_outcome(outcome)}")
         else:
             table = Table("input", "result", "", box=None, pad_edge=False)
             for outcome in outcomes:
@@ -211,7 +211,7 @@ class _Lines(logging.Handler):
         self._console.put(prefix + text, record.levelname.lower())
 
 
-def _named(outcome: Outcome) -> str:
+def _named_outcome(outcome: Outcome) -> str:
     """The source with its error, which as a rule begins with the source's name."""
     if outcome.error is None or outcome.error.startswith(outcome.source):
         return outcome.error or outcome.source

@@ -56,11 +56,11 @@ def defaults_of(verb: str, command: click.Command, verbs: Iterable[str]) -> dict
                 raise OptionError(f"your defaults {path}: [{verb}] has no option '{key}': {hint}")
             option = known[key]
             assert option.name is not None
-            found[option.name] = _checked(path, verb, key, option, value)
+            found[option.name] = _checked_defaults(path, verb, key, option, value)
     return found
 
 
-def _checked(path: Path, verb: str, key: str, option: click.Option, value: Any) -> Any:
+def _checked_defaults(path: Path, verb: str, key: str, option: click.Option, value: Any) -> Any:
     """A value of the kind that the option takes; its range is checked with what is typed."""
     if option.multiple:
         values = value if isinstance(value, list) else [value]

@@ -172,14 +172,14 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
         return seconds
 
 
-SECONDS = Seconds()
+SECONDS_TYPE = Seconds()
 
 
 def range_options(command: Command) -> Command:
     """--start, --end, --rate, --every, --limit, --deinterlace."""
     return options(
-        option("Input", "--start", type=SECONDS, metavar="TIME", help="Begin here: seconds, or [hh:]mm:ss."),
-        option("Input", "--end", type=SECONDS, metavar="TIME", help="Stop before this time."),
+        option("Input", "--start", type=SECONDS_TYPE, metavar="TIME", help="Begin here: seconds, or [hh:]mm:ss."),
+        option("Input", "--end", type=SECONDS_TYPE, metavar="TIME", help="Stop before this time."),
         option("Input", "--rate", type=float, metavar="FPS",
                help="Frames a second of a folder of frames; videos have their own clock.  [default: 25]"),
         option("Input", "--every", type=int, default=1, metavar="N", help="Take every N-th frame only."),

@@ -60,7 +60,7 @@ class Pace:
         return (self.total - self.done) / self.rate if self.total is not None and self.rate else None
 
 
-class Batch:
+class BatchPace:
     """Several videos, one after another; the time left goes by the sizes of their files.
 
     Args:
@@ -73,7 +73,7 @@ class Batch:
         self.number = 0
         self._clock = clock
         self._began = clock()
-        self._sizes = [_size(source) for source in sources]
+        self._sizes = [_source_weight(source) for source in sources]
 
     def next(self) -> None:
         """Another video begins."""
@@ -99,7 +99,7 @@ def clock_text(seconds: float) -> str:
     return f"{hours}:{minute:02d}:{second:02d}" if hours else f"{minute}:{second:02d}"
 
 
-def _size(source: Path) -> float:
+def _source_weight(source: Path) -> float:
     try:
         if source.is_dir():
             return float(sum(entry.stat().st_size for entry in source.iterdir() if entry.is_file()) or 1)

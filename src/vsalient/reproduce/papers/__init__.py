@@ -15,7 +15,7 @@ PAPERS: Mapping[str, tuple[Experiment, ...]] = {
 }
 
 
-def choose(paper: str, places: tuple[str, ...] = (), rows: tuple[str, ...] = ()) -> list[Experiment]:
+def choose_rows(paper: str, places: tuple[str, ...] = (), rows: tuple[str, ...] = ()) -> list[Experiment]:
     """The rows of a paper that are meant.
 
     Args:

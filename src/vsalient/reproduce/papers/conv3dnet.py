@@ -1,8 +1,8 @@
 """Ding and Fang: Video Saliency Detection by 3D Convolutional Neural Networks, IFTC 2017."""
 
-from vsalient.reproduce.experiment import Experiment, Number, Part, Test, Training
+from vsalient.reproduce.experiment import DataPart, Experiment, Number, Test, Training
 
-TRAINING = Training("conv3dnet", (Part("vot2016"), Part("usvd")))
+TRAINING = Training("conv3dnet", (DataPart("vot2016"), DataPart("usvd")))
 _TABLES = (
     ("Table 2", "SegTrackV2", Test("segtrackv2"), (0.7838, 0.9107, 3.0830)),
     ("Table 3", "DAVIS", Test("davis16", "trainval", "all-frames"), (0.8145, 0.9325, 2.9485)),

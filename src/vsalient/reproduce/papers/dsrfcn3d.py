@@ -1,10 +1,10 @@
 """Le and Sugimoto: Deeply Supervised 3D Recurrent FCN for Salient Object Detection in Videos, BMVC 2017."""
 
-from vsalient.reproduce.experiment import Experiment, Number, Part, Test, Training
+from vsalient.reproduce.experiment import DataPart, Experiment, Number, Test, Training
 
 DATA = (
-    *(Part("msra10k"), Part("ecssd"), Part("hku-is"), Part("thur15k")),
-    *(Part("10-clips", 0.6), Part("segtrackv2", 0.6), Part("davis16")),
+    *(DataPart("msra10k"), DataPart("ecssd"), DataPart("hku-is"), DataPart("thur15k")),
+    *(DataPart("10-clips", 0.6), DataPart("segtrackv2", 0.6), DataPart("davis16")),
 )
 """Table 1 and section 3.2: 6 of 10 and 8 of 14 videos, drawn at random and not named, and DAVIS's training part."""
 

@@ -2,9 +2,9 @@
 Networks, IEEE TCSVT 2018.
 """
 
-from vsalient.reproduce.experiment import Experiment, Number, Part, Test, Training
+from vsalient.reproduce.experiment import DataPart, Experiment, Number, Test, Training
 
-DATA = (Part("msra10k"), Part("segtrackv2"), Part("fbms"))
+DATA = (DataPart("msra10k"), DataPart("segtrackv2"), DataPart("fbms"))
 VGG = "VGG-16"
 DAVIS = Test("davis16", "trainval", "all-frames")
 FBMS = Test("fbms")

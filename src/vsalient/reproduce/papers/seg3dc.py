@@ -1,14 +1,14 @@
 """Mahadevan, Athar et al.: Making a Case for 3D Convolutions for Object Segmentation in Videos, BMVC 2020."""
 
-from vsalient.reproduce.experiment import Experiment, Number, Part, Test, Training
+from vsalient.reproduce.experiment import DataPart, Experiment, Number, Test, Training
 
 VAL = Test("davis16", "val")
-ALL = (Part("coco"), Part("youtube-vos"), Part("davis16"))
+ALL = (DataPart("coco"), DataPart("youtube-vos"), DataPart("davis16"))
 IG65M = "ir-CSN-152 of IG-65M and Kinetics"
 SPORTS = "ir-CSN-152 of Sports1M and Kinetics"
 DETAILS = "decay of the rate and number of steps are not in the text: the recipe's are ours"
 _STILLS, _VIDEOS, _BOTH = "3dc-seg-synthetic", "3dc-seg-video", "3dc-seg"
-_COCO, _DAVIS, _YOUTUBE = Part("coco"), Part("davis16"), Part("youtube-vos")
+_COCO, _DAVIS, _YOUTUBE = DataPart("coco"), DataPart("davis16"), DataPart("youtube-vos")
 
 _TABLE_1 = (
     ("ResNet-101", 42.5, 0.173),
@@ -17,7 +17,7 @@ _TABLE_1 = (
     ("ir-CSN-152", 28.7, 0.213),
 )
 """Parameters in millions, seconds for eight frames."""
-_TABLE_2A: tuple[tuple[str, str, str, tuple[Part, ...], float], ...] = (
+_TABLE_2A: tuple[tuple[str, str, str, tuple[DataPart, ...], float], ...] = (
     ("COCO", _STILLS, SPORTS, (_COCO,), 0.618),
     ("DAVIS", _VIDEOS, SPORTS, (_DAVIS,), 0.822),
     ("YT-VOS", _VIDEOS, SPORTS, (_YOUTUBE,), 0.695),

@@ -2,9 +2,9 @@
 2020.
 """
 
-from vsalient.reproduce.experiment import Experiment, Number, Part, Test, Training
+from vsalient.reproduce.experiment import DataPart, Experiment, Number, Test, Training
 
-DATA = (Part("davis16"), Part("fbms"), Part("segtrackv2"))
+DATA = (DataPart("davis16"), DataPart("fbms"), DataPart("segtrackv2"))
 DCL = "the VGG-16 network of DCL"
 DAVIS = Test("davis16", "val", "all-frames")
 FBMS = Test("fbms")
