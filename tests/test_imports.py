@@ -22,6 +22,7 @@ BASE = {
         "files",
         "toml_files",
         "typed_tables",
+        "entry_points",
         "datasets",
     ),
 }
@@ -36,6 +37,7 @@ ALLOWED: dict[str, set[str]] = {
     "staging": set(),
     "toml_files": {"errors"},
     "typed_tables": {"errors"},
+    "entry_points": {"errors"},
     "sweeping": {"staging"},
     "datasets": {"errors", "types"},
     "files": {"errors", "staging"},

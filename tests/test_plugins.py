@@ -66,9 +66,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     name, target = re.findall(r'^(\w+) = "(.*)"$', declared, re.MULTILINE)[0]
     (information / "entry_points.txt").write_text(f"[vsalient.models]\n{name} = {target}\n")
     monkeypatch.syspath_prepend(str(folder))
-    plugins.installed.cache_clear()
+    plugins.offered.cache_clear()
     yield folder
-    plugins.installed.cache_clear()
+    plugins.offered.cache_clear()
     plugins._allowed.clear()
     sys.modules.pop("my_saliency", None)
 

@@ -10,6 +10,7 @@ import torch
 
 from test_training import run_cli
 from training_data import shard
+from vsalient import entry_points
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.priors import DisFlow, SuperpixelClassifier
 from vsalient.priors import choose as choosing
@@ -98,9 +99,9 @@ class Still:
 
 
 def test_a_package_offers_optical_flow(data, monkeypatch):
-    point = importlib.metadata.EntryPoint("still", f"{__name__}:Still", choosing.GROUP)
-    monkeypatch.setattr(choosing, "installed", lambda: {"still": point})
-    choosing.flow_estimator.cache_clear()
+    point = importlib.metadata.EntryPoint("still", f"{__name__}:Still", choosing.FLOW_GROUP)
+    monkeypatch.setattr(entry_points, "offered", lambda group: {"still": point})
+    entry_points.made.cache_clear()
     assert isinstance(choosing.flow_estimator("still"), Still)
     assert clips(data)[0].priors["motion"].any()
     assert not clips(data, flow="still")[0].priors["motion"].any()

@@ -13,9 +13,10 @@ from PIL import Image
 from conftest import needs
 from media_files import read_pts
 from tiny_model import install, stripe_mask, stripes, write_clip
+from vsalient import entry_points
 from vsalient.cli.app import main
 from vsalient.cli.segment import KINDS
-from vsalient.segment import contours, rle
+from vsalient.segment import rle
 
 
 @pytest.fixture(autouse=True)
@@ -204,13 +205,14 @@ def test_a_package_offers_a_contour_detector(place, monkeypatch):
         "        strength[:, pixels.shape[1] // 2] = 1\n        return strength\n"
     )
     monkeypatch.syspath_prepend(str(package))
-    contours.installed.cache_clear()
+    entry_points.offered.cache_clear()
+    entry_points.made.cache_clear()
     write_pictures(place / "frames", stripes(2))
     found = [np.where(stripe_mask(index), 200, 60).astype(np.uint8) for index in range(2)]
     write_pictures(place / "maps", found)
     assert run("frames", "--maps", "maps", "--refine", "boundary:halves", "-q") == 0
-    contours.installed.cache_clear()
-    contours.contour_detector.cache_clear()
+    entry_points.offered.cache_clear()
+    entry_points.made.cache_clear()
     mask = mask_of(place / "frames_masks" / "00001.png")
     half = mask.shape[1] // 2
     # Each half is one region, all in or all out, but for the contour's own column.
@@ -318,7 +320,7 @@ def test_a_failure_leaves_nothing_behind(place, capsys):
         (["--threshold", "otsu", "--threshold-scope", "clip"], "clip scope"),
         (["--refine", "sharp"], "none, boundary, crf"),
         (["--refine", "none", "--refine", "crf"], "contradicts"),
-        (["--refine", "boundary:cedn"], "--refine boundary:cedn: unknown; a package offers a detector"),
+        (["--refine", "boundary:cedn"], "contour detector 'cedn' is unknown: a package offers one"),
         (["--refine", "crf:cedn"], "only boundary takes the name"),
         (["--tau", "0.2"], "--refine boundary"),
         (["--refine", "boundary", "--tau", "2"], "outside 0 to 1"),

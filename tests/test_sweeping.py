@@ -53,7 +53,7 @@ def test_only_the_dead_are_swept(tmp_path: Path) -> None:
 
 
 def test_what_another_machine_left_must_be_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(staging, "_place", lambda: "00000000")
+    monkeypatch.setattr(staging, "_machine_mark", lambda: "00000000")
     path = staged_name(tmp_path / "film.png")
     path.mkdir()
     (path / "1.png").write_bytes(b"12345")

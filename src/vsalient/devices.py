@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from vsalient.errors import DeviceError, OptionError
 from vsalient.vocabulary import DEVICE_FORMS
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
@@ -101,7 +101,7 @@ def self_check(device: torch.device, dtype: torch.dtype) -> float:
                 error = (got - expected).abs().max() / expected.abs().max()
                 worst = max(worst, float(error.nan_to_num(float("inf"))))
     except (RuntimeError, TypeError) as error:  # TypeError: MPS before macOS 14 knows no bfloat16
-        logger.debug("self-check in %s failed: %s", dtype_name(dtype), error)
+        log.debug("self-check in %s failed: %s", dtype_name(dtype), error)
         return float("inf")
     return worst
 

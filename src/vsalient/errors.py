@@ -55,3 +55,14 @@ class TrainingError(VsalientError):
 
 class MissingDependencyError(VsalientError):
     """An optional package is needed; the message says how to install it."""
+
+
+def one_line(error: BaseException) -> str:
+    """An error's text in one line, or its type's name when it says nothing."""
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def first_line(error: BaseException, limit: int = 160) -> str:
+    """The first line of an error that says something, cut to `limit` characters; its type's name when none does."""
+    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return line if len(line) <= limit else line[: limit - 3] + "..."

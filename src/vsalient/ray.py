@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsalient.errors import MissingDependencyError, OptionError
+from vsalient.errors import MissingDependencyError, OptionError, one_line
 from vsalient.scale.agenda import Outcome, Task
 from vsalient.scale.worker import WorkerProcess
 
@@ -162,7 +162,7 @@ def run_tasks(
         try:
             ray.init(address=address, include_dashboard=False, log_to_driver=False, logging_level="error")
         except ConnectionError as error:
-            raise OptionError(f"no Ray cluster answers at --address {address}: {_line(error)}") from None
+            raise OptionError(f"no Ray cluster answers at --address {address}: {one_line(error)[:200]}") from None
     try:
         cores, gpus = (float(ray.cluster_resources().get(name, 0)) for name in ("CPU", "GPU"))
         rows = [
@@ -208,7 +208,3 @@ def _ray() -> Any:
     except ImportError:
         raise MissingDependencyError('Ray and its data library are needed: pip install "vsalient[ray]"') from None
     return ray
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200]

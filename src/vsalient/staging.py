@@ -32,7 +32,7 @@ _UNSUPPORTED = (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, err
 
 def owner_stamp() -> str:
     """`PLACE-PID-START` of this process: it differs for every process on every machine."""
-    return f"{_move_into_place()}-{os.getpid()}-{_started(os.getpid()) or 0}"
+    return f"{_machine_mark()}-{os.getpid()}-{_started(os.getpid()) or 0}"
 
 
 def staged_name(path: Path) -> Path:
@@ -43,7 +43,7 @@ def staged_name(path: Path) -> Path:
 def owner_lives(stamp: str) -> bool | None:
     """Whether the process with this stamp is alive; None when that cannot be known from here."""
     place, pid, start = stamp.split("-")
-    if place != _move_into_place():
+    if place != _machine_mark():
         return None
     if int(start):
         return _started(int(pid)) == int(start)
@@ -143,7 +143,7 @@ def shortened(stem: str) -> str:
 
 
 @functools.cache
-def _move_into_place() -> str:
+def _machine_mark() -> str:
     """Names this machine since it was started, and within it the container: where process ids mean something."""
     parts = [socket.gethostname()]
     with contextlib.suppress(OSError):

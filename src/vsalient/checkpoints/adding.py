@@ -4,11 +4,11 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
-from vsalient.checkpoints.cache import added_root, first_line, put_text, sha256_of, temporary_beside
+from vsalient.checkpoints.cache import added_root, put_text, sha256_of, temporary_beside
 from vsalient.checkpoints.entries import WeightsEntry, entry_toml
 from vsalient.checkpoints.reading import read_metadata
 from vsalient.checkpoints.registry import ENTRY_FILE, read_entry, registry
-from vsalient.errors import CheckpointError, WeightsError
+from vsalient.errors import CheckpointError, WeightsError, first_line
 
 
 def add_model(folder: str | Path, *, replace_existing: bool = False) -> WeightsEntry:

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsalient.checkpoints.cache import CacheRecord, first_line, model_file, sha256_of, write_cached
+from vsalient.checkpoints.cache import CacheRecord, model_file, sha256_of, write_cached
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.checkpoints.reading import load_state_dict, read_metadata, save_checkpoint
-from vsalient.errors import CheckpointError, VsalientError
+from vsalient.errors import CheckpointError, VsalientError, first_line
 from vsalient.version import __version__
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import Literal
 import platformdirs
 
 from vsalient.checkpoints.entries import WeightsEntry
-from vsalient.errors import WeightsError
+from vsalient.errors import WeightsError, first_line
 from vsalient.staging import staged_name
 
 CACHE_VARIABLE = "VSALIENT_CACHE"
@@ -181,9 +181,3 @@ def status(entry: WeightsEntry) -> Status:
     if place == model_file(entry.name) and not applies(read_cached(entry.name), entry):
         return "to fetch"
     return "cached" if there else "to fetch"
-
-
-def first_line(error: BaseException) -> str:
-    """An error's first line, or its type's name when it says nothing."""
-    lines = str(error).strip().splitlines()
-    return lines[0].strip() if lines else type(error).__name__

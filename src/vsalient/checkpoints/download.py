@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import urlsplit
 
-from vsalient.checkpoints.cache import first_line, put_text
+from vsalient.checkpoints.cache import put_text
 from vsalient.checkpoints.progress import FetchProgress
-from vsalient.errors import FetchError
+from vsalient.errors import FetchError, first_line
 from vsalient.version import __version__
 
 TIMEOUT = 10.0

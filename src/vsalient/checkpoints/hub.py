@@ -10,10 +10,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from vsalient.checkpoints.cache import first_line, hub_root
+from vsalient.checkpoints.cache import hub_root
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.checkpoints.progress import FetchProgress, RestartsForeverError, tqdm_like
-from vsalient.errors import FetchError
+from vsalient.errors import FetchError, first_line
 
 DEFAULT_ENDPOINT = "https://huggingface.co"
 HUB_TIMEOUT = 5.0

@@ -14,7 +14,7 @@ from vsalient.errors import CheckpointError
 if TYPE_CHECKING:
     from torch import Tensor
 
-LARGEST_NUMBER = 8192
+LARGEST_ARGUMENT = 8192
 """Of a constructor's argument: the widest layer of the papers has 4,096 channels."""
 MOST_VALUES = 256
 DEEPEST = 4
@@ -88,9 +88,9 @@ def _count_values(key: str, value: object, depth: int) -> int:
     elif isinstance(value, bool) or value is None:
         pass
     elif isinstance(value, int | float):
-        if not -LARGEST_NUMBER <= value <= LARGEST_NUMBER:  # not a number is not in it either
+        if not -LARGEST_ARGUMENT <= value <= LARGEST_ARGUMENT:  # not a number is not in it either
             shown = str(value) if isinstance(value, float) else f"a number of {value.bit_length()} bits"
-            raise ValueError(f"has {shown} as '{key[:40]}': at most {LARGEST_NUMBER} makes sense")
+            raise ValueError(f"has {shown} as '{key[:40]}': at most {LARGEST_ARGUMENT} makes sense")
     elif isinstance(value, Mapping):
         return 1 + sum(_count_values(f"{key}.{inner}", item, depth + 1) for inner, item in value.items())
     elif isinstance(value, list | tuple):

@@ -5,13 +5,13 @@ import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vsalient.checkpoints.cache import first_line, sha256_of
+from vsalient.checkpoints.cache import sha256_of
 from vsalient.checkpoints.entries import WeightsEntry
 from vsalient.checkpoints.hub import DEFAULT_ENDPOINT, expected_errors
 from vsalient.checkpoints.progress import FetchProgress, Silent
 from vsalient.checkpoints.reading import file_kind
 from vsalient.checkpoints.registry import ENTRY_FILE, read_entry
-from vsalient.errors import CheckpointError, OptionError, PublishError, WeightsError
+from vsalient.errors import CheckpointError, OptionError, PublishError, WeightsError, first_line
 
 CARD_FILE = "README.md"
 UNKNOWN_REVISION = "0" * 40

@@ -11,10 +11,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vsalient.checkpoints.cache import first_line, temporary_beside
+from vsalient.checkpoints.cache import temporary_beside
 from vsalient.checkpoints.entries import WeightsEntry, parse_entry
 from vsalient.checkpoints.limits import check_archive, check_tensors
-from vsalient.errors import CheckpointError, WeightsError
+from vsalient.errors import CheckpointError, WeightsError, first_line
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from vsalient.cli.looking import Look, film_options, record
 from vsalient.cli.shared.options import GroupedCommand, option
 from vsalient.cli.shared.outcome import print_path
 
-EPILOG = """\b
+COMPARE_EXAMPLES = """\b
 Examples:
   vsalient compare 3dc-lite scnn-s --film holiday.mp4
       two models
@@ -19,7 +19,7 @@ Examples:
 
 @click.command(
     cls=GroupedCommand,
-    epilog=EPILOG,
+    epilog=COMPARE_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.argument("first", metavar="A")

@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Iterator
 
 from vsalient.cli.shared.loading import ModelLoadError
-from vsalient.errors import VsalientError
+from vsalient.errors import VsalientError, one_line
 from vsalient.scale.agenda import Outcome
 from vsalient.scale.claims import ClaimLost
 
@@ -32,7 +32,7 @@ def telling(source: str) -> Iterator[Outcome]:
     except Exception as error:
         if os.environ.get("VSALIENT_DEBUG"):
             raise
-        text = " ".join(str(error).split())
+        text = one_line(error)
         if not isinstance(error, VsalientError | OSError):
             text = f"an error that nobody foresaw ({type(error).__name__}: {text}); -v shows where, please report it"
             lasting = "".join(traceback.format_exception(error))

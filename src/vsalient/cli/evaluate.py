@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from vsalient.evaluation.dataset import Evaluation
     from vsalient.evaluation.predict import Predicted
 
-STDOUT = "-"
+TO_STDOUT = "-"
 
-EPILOG = """\b
+EVALUATE_EXAMPLES = """\b
 Examples:
   vsalient evaluate results/3dc-lite DAVIS --dataset davis16
       all metrics on the 20 validation sequences, first and last frames dropped
@@ -49,8 +49,8 @@ class EvaluateCommand(GroupedCommand):
                 break
             if arg in ("--json", "--csv"):
                 following = args[at + 1] if at + 1 < len(args) else ""
-                if following != STDOUT and not following.lower().endswith(arg.replace("--", ".")):
-                    arg = f"{arg}={STDOUT}"
+                if following != TO_STDOUT and not following.lower().endswith(arg.replace("--", ".")):
+                    arg = f"{arg}={TO_STDOUT}"
             written.append(arg)
         return super().parse_args(ctx, written)
 
@@ -152,7 +152,7 @@ _output_options = options(
 
 @click.command(
     cls=EvaluateCommand,
-    epilog=EPILOG,
+    epilog=EVALUATE_EXAMPLES,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
@@ -263,7 +263,7 @@ def command(
     _write_scores(evaluation, json_path, csv_path, spread, predicted)
     if table is not None:
         _write_table(evaluation, table, further)
-    if STDOUT not in (json_path, csv_path):
+    if TO_STDOUT not in (json_path, csv_path):
         board.tables(evaluation, further, spread)
     if report is not None:
         board.say(f"Report: {report}")
@@ -290,10 +290,10 @@ def _check_asked(
                 raise OptionError(f"--{name.replace('_', '-')} belongs to --model; name a model, or leave it out")
     elif frames is None:
         raise OptionError("--model needs the video frames; give their folder with --frames")
-    if list(written).count(STDOUT) > 1:
+    if list(written).count(TO_STDOUT) > 1:
         raise OptionError("--json and --csv cannot both go to stdout; give one of them a file")
     for path in written:
-        if path is not None and path != STDOUT and not Path(path).absolute().parent.is_dir():
+        if path is not None and path != TO_STDOUT and not Path(path).absolute().parent.is_dir():
             raise OutputError(f"{path} cannot be written: its folder does not exist; make it first")
 
 
@@ -359,7 +359,7 @@ def _write_scores(
 
 
 def _put(text: str, path: str) -> None:
-    if path == STDOUT:
+    if path == TO_STDOUT:
         sys.stdout.write(text)
         return
     write_whole(Path(path), text)

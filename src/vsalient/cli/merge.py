@@ -9,7 +9,7 @@ from vsalient.cli.shared.inputs import find_inputs
 from vsalient.errors import DataError
 from vsalient.files import write_whole
 
-EPILOG = """\b
+MERGE_EXAMPLES = """\b
 Examples:
   vsalient merge run-*.jsonl
       how many inputs are done, what failed, what was broken off, and which shares are missing
@@ -20,7 +20,7 @@ SHOWN = 20
 
 
 @click.command(
-    epilog=EPILOG,
+    epilog=MERGE_EXAMPLES,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

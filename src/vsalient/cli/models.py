@@ -18,6 +18,7 @@ from vsalient.cli.publish import publish_command
 from vsalient.cli.shared import complete
 from vsalient.cli.shared.plain import plain
 from vsalient.cli.shared.transfer import TransferProgress
+from vsalient.entry_points import offered
 from vsalient.errors import OptionError, VsalientError, WeightsError
 from vsalient.models import plugins
 
@@ -66,7 +67,7 @@ def list_(as_json: bool) -> None:
             f"{size / 1e6:.1f}" if (size := _weights_size(entry)) is not None else "-",
             _short_terms(entry),
         )
-    for name, point in plugins.installed().items():
+    for name, point in offered(plugins.MODELS_GROUP).items():
         if name not in checkpoints.registry():
             package = point.dist.name if point.dist else "another package"
             table.add_row(name, "plug-in", "-", "-", "-", "-", f"see {package} ({point.value})")

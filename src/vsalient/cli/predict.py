@@ -6,7 +6,7 @@ from vsalient.cli.shared.batch import start
 from vsalient.cli.shared.choices import Choices, run_options
 from vsalient.cli.shared.options import GroupedCommand, option
 
-EPILOG = """\b
+PREDICT_EXAMPLES = """\b
 Examples:
   vsalient predict holiday.mp4
       writes holiday_saliency.mp4 into the current folder
@@ -23,7 +23,7 @@ Examples:
 
 @click.command(
     cls=GroupedCommand,
-    epilog=EPILOG,
+    epilog=PREDICT_EXAMPLES,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

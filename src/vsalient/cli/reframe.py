@@ -11,7 +11,7 @@ from vsalient.cli.shared.options import GroupedCommand, option
 from vsalient.cli.shared.outcome import print_path
 from vsalient.errors import InputError
 
-EPILOG = """\b
+REFRAME_EXAMPLES = """\b
 Examples:
   vsalient reframe holiday.mp4 --aspect 9:16
       holiday_9x16.mp4 for phones, with its sound
@@ -22,7 +22,7 @@ Examples:
 
 @click.command(
     cls=GroupedCommand,
-    epilog=EPILOG,
+    epilog=REFRAME_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.argument("film", type=click.Path(path_type=Path), metavar="INPUT")

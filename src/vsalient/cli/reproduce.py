@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from vsalient.reproduce.running import RowOutcome
 
 PAPER_NAMES = ("dsrfcn3d", "conv3dnet", "3dc-seg", "scnn", "stan")
-EPILOG = """\b
+REPRODUCE_EXAMPLES = """\b
 Examples:
   vsalient reproduce --list --data davis16=DAVIS
       every row of every paper, and what it lacks
@@ -69,7 +69,7 @@ _row_options = options(
 
 @click.command(
     cls=GroupedCommand,
-    epilog=EPILOG,
+    epilog=REPRODUCE_EXAMPLES,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

@@ -79,7 +79,7 @@ class Scoreboard:
         if columns:
             table = _table("Given", "predictions", list(columns))
             for at, result in enumerate(results):
-                table.add_row(_plain(result.name), *(_plain(values[at]) for values in columns.values()))
+                table.add_row(_plain_cells(result.name), *(_plain_cells(values[at]) for values in columns.values()))
             self._out.print(table)
         if spread is not None:
             self._out.print(_spread_table(results, spread))
@@ -124,7 +124,7 @@ def _one_table(title: str, names: Sequence[str], result: PredictionResult) -> Ta
     table = _table(title, "sequence", names)
     for sequence in result.sequences:
         values = sequence.results()
-        table.add_row(_plain(sequence.name) or "(only one)", *(number_text(values[name]) for name in names))
+        table.add_row(_plain_cells(sequence.name) or "(only one)", *(number_text(values[name]) for name in names))
     table.add_section()
     dataset = result.dataset.results
     table.add_row("data set", *(number_text(dataset[name]) for name in names), style="bold")
@@ -144,7 +144,7 @@ def _many(title: str, names: Sequence[str], results: Sequence[PredictionResult])
             f"[bold]{number_text(values[name])}[/bold]" if values[name] == best[name] else number_text(values[name])
             for name in names
         )
-        table.add_row(_plain(result.name), *cells)
+        table.add_row(_plain_cells(result.name), *cells)
     return table
 
 
@@ -156,10 +156,10 @@ def _predictions_side_by_side(results: Sequence[PredictionResult]) -> Table:
         (name for name in ("O", "J_mean", "F_mean", "Fmax", "S", "MAE", "CC") if name in reported), None
     )
     shown = main or next(iter(reported))
-    table = _table(f"{shown} by sequence", "sequence", [_plain(result.name) for result in results])
+    table = _table(f"{shown} by sequence", "sequence", [_plain_cells(result.name) for result in results])
     for name in dict.fromkeys(name for entries in tables for name in entries):
         numbers = (number_text(entries.get(name, {}).get(shown, math.nan)) for entries in tables)
-        table.add_row(_plain(name) or "(only one)", *numbers)
+        table.add_row(_plain_cells(name) or "(only one)", *numbers)
     return table
 
 
@@ -168,7 +168,7 @@ def _spread_table(results: Sequence[PredictionResult], spread: Spread) -> Table:
     table = Table(title="95 % intervals over sequences; difference to the first, p", title_justify="left")
     table.add_column("number")
     for result in results:
-        table.add_column(_plain(result.name), justify="right")
+        table.add_column(_plain_cells(result.name), justify="right")
     for name in results[0].dataset.results:
         cells = []
         for result, (found, differences) in zip(results, spread, strict=True):
@@ -176,7 +176,7 @@ def _spread_table(results: Sequence[PredictionResult], spread: Spread) -> Table:
             cell = f"{value} [{number_text(found[name].low)}, {number_text(found[name].high)}]"
             if name in differences:
                 cell += f"\n{differences[name].mean:+.4f}, p {differences[name].p:.3g}"
-            cells.append(_plain(cell))
+            cells.append(_plain_cells(cell))
         table.add_row(name, *cells)
     return table
 
@@ -196,7 +196,7 @@ def _best(name: str, values: Sequence[float]) -> float | None:
     return min(defined) if name in LOWER_IS_BETTER else max(defined)
 
 
-def _plain(text: str) -> str:
+def _plain_cells(text: str) -> str:
     """Keep Rich from reading brackets in names as markup."""
     return text.replace("[", r"\[")
 

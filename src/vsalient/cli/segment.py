@@ -17,7 +17,7 @@ from vsalient.outputs.kinds import KINDS
 if TYPE_CHECKING:
     from vsalient.segment.masks import Masks
 
-EPILOG = """\b
+SEGMENT_EXAMPLES = """\b
 Examples:
   vsalient segment holiday.mp4
       masks as PNGs in holiday_masks/, by the default model
@@ -95,7 +95,7 @@ class MaskChoice:
 
 @click.command(
     cls=GroupedCommand,
-    epilog=EPILOG,
+    epilog=SEGMENT_EXAMPLES,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

@@ -10,7 +10,7 @@ import click
 from vsalient.cli.shared.options import GroupedCommand, check_engine_options, option, options
 from vsalient.errors import MissingDependencyError, OptionError, OutputError
 
-EPILOG = """\b
+SERVE_EXAMPLES = """\b
 Examples:
   vsalient serve
       a page on http://127.0.0.1:8765 to drop films on
@@ -24,7 +24,7 @@ Examples:
 
 @click.command(
     cls=GroupedCommand,
-    epilog=EPILOG,
+    epilog=SERVE_EXAMPLES,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @options(

@@ -125,7 +125,7 @@ def _explain(error: Exception) -> int:
     import click
 
     from vsalient.cli.shared.plain import plain
-    from vsalient.errors import VsalientError
+    from vsalient.errors import VsalientError, one_line
 
     if isinstance(error, click.ClickException):
         shown = io.StringIO()
@@ -138,7 +138,7 @@ def _explain(error: Exception) -> int:
         return 0
     if os.environ.get("VSALIENT_DEBUG") or not isinstance(error, VsalientError | OSError):
         raise error
-    text = " ".join(str(error).split())
+    text = one_line(error)
     if isinstance(error, OSError) and not isinstance(error, VsalientError) and error.errno == errno.ENAMETOOLONG:
         text = f"{error.filename}: the name is too long for this file system; give a shorter -o"
     click.echo(f"Error: {plain(text)}", err=True)

@@ -24,7 +24,7 @@ from vsalient.datasets.pictures import Picture, decode_picture, grey8, read_file
 from vsalient.errors import DataError
 from vsalient.types import MaskArray
 
-Values = Literal["auto", "gray", "labels"]
+PixelValues = Literal["auto", "gray", "labels"]
 """What a picture's values mean: "auto" goes by the table above, "gray" cuts above 128, "labels" takes all above 0."""
 Backdrop = Literal["black", "white"]
 
@@ -53,7 +53,7 @@ def decode_truth(
     data: bytes,
     where: object,
     *,
-    values: Values = "auto",
+    values: PixelValues = "auto",
     void_value: int | None = None,
     background: Backdrop | None = None,
 ) -> Truth:
@@ -68,7 +68,7 @@ def decode_truth(
 
 def read_truth(
     paths: tuple[Path, ...],
-    values: Values = "auto",
+    values: PixelValues = "auto",
     void_value: int | None = None,
     background: Backdrop | None = None,
 ) -> Truth:
@@ -102,7 +102,7 @@ def read_truth(
     return Truth(mask, void)
 
 
-def read_map(path: Path, values: Values = "auto") -> NDArray[np.uint8]:
+def read_map(path: Path, values: PixelValues = "auto") -> NDArray[np.uint8]:
     """Return an (H, W) uint8 saliency map; palette labels (and gray ones, on request) become 0 and 255.
 
     Raises:
@@ -138,7 +138,7 @@ def truth_of(
     picture: Picture,
     where: object,
     *,
-    values: Values = "auto",
+    values: PixelValues = "auto",
     void_value: int | None = None,
     background: Backdrop | None = None,
 ) -> Truth:
@@ -147,7 +147,7 @@ def truth_of(
     Args:
         picture: the decoded file.
         where: its path or name, for messages.
-        values: see `Values`.
+        values: see `PixelValues`.
         void_value: a grey value or label that marks pixels to leave out, beside 255 in palettes.
         background: the background's colour, where the data set's format says so; None finds it: black, or white
             where no black is.

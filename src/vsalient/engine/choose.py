@@ -16,7 +16,7 @@ from vsalient.errors import DeviceError, OptionError, VsalientError
 from vsalient.models.network import Network
 from vsalient.vocabulary import DtypeName
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Place(NamedTuple):
@@ -121,7 +121,7 @@ def first_sound(
             return runner
         if spare is None:
             raise problem
-        logger.debug("%s in %s: %s", place.device, wanted, problem)
+        log.debug("%s in %s: %s", place.device, wanted, problem)
         setbacks.append(str(problem).partition(";")[0])
         network = spare
     raise AssertionError("there is always an attempt")
@@ -153,7 +153,7 @@ def _try_out(network: Network, multiple: int | None) -> _Trial:
         return _Trial(clip, priors, expected if expected.numel() and expected.isfinite().all() else None)
     except Exception as error:
         # A network of a fixed size, say: it will be run as it is, and only its values are looked at.
-        logger.debug("the network does not take the sample: %s", error)
+        log.debug("the network does not take the sample: %s", error)
         return _Trial(clip, priors, None)
 
 

@@ -22,7 +22,7 @@ from vsalient.engine.parts import NetworkPart
 from vsalient.errors import MissingDependencyError
 from vsalient.version import __version__
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 """Our dtypes that OpenVINO's CPU plug-in computes in -> its words."""
@@ -106,7 +106,7 @@ class CompiledPart:
                 temporary.replace(self._file)
             _prune(self._file.parent)
         except (OSError, RuntimeError) as error:
-            logger.debug("the compiled %s is not kept: %s", self._part, error)
+            log.debug("the compiled %s is not kept: %s", self._part, error)
 
     def _compile(self, part: NetworkPart) -> Any:
         model = self._library.convert_model(
@@ -127,7 +127,7 @@ class CompiledPart:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, RuntimeError) as error:
-            logger.debug("%s is compiled anew: %s", self._file, error)
+            log.debug("%s is compiled anew: %s", self._file, error)
             return None
         return compiled
 

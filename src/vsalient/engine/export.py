@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -19,18 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vsalient.checkpoints.entries import WeightsEntry
-from vsalient.engine import compiled, failures
+from vsalient.engine import compiled
 from vsalient.engine.parts import NetworkPart, parts
 from vsalient.engine.place import fold_batch_norms
 from vsalient.engine.run import Engine
 from vsalient.engine.runner import Features
-from vsalient.errors import CheckpointError, DeviceError, MissingDependencyError
+from vsalient.errors import CheckpointError, DeviceError, MissingDependencyError, first_line
 from vsalient.models.network import Network
 from vsalient.transforms import Geometry
 from vsalient.version import __version__
 
 Format = Literal["onnx", "openvino", "torch-export"]
-FORMATS: tuple[Format, ...] = get_args(Format)
 ENDINGS: dict[Format, str] = {"onnx": ".onnx", "openvino": ".xml", "torch-export": ".pt2"}
 TOLERANCE = 1e-3
 """Largest difference of a probability between the files and the engine."""
@@ -79,7 +78,7 @@ class FileRunner:
 
     def explain(self, error: Exception, clip: str) -> DeviceError | None:
         """See `Runner`."""
-        return DeviceError(f"{self.description} does not run {clip}: {failures.first_line(error)}")
+        return DeviceError(f"{self.description} does not run {clip}: {first_line(error)}")
 
     def release(self) -> None:
         """See `Runner`."""
@@ -122,7 +121,7 @@ def export(
             raise
         except Exception as error:
             raise CheckpointError(
-                f"{entry.name} cannot be written as {form}: the {part.name} fails ({failures.first_line(error)})"
+                f"{entry.name} cannot be written as {form}: the {part.name} fails ({first_line(error)})"
             ) from error
     ours = Engine(FileRunner(network, calls, form))
     worst = max(_compare(ours, reference, each, entry) for each in checks)

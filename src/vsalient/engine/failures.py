@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from vsalient.errors import DeviceError
+from vsalient.errors import DeviceError, first_line
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|[A-Z]+_STATUS_ALLOC_FAILED|cannot allocate memory|can't allocate memory|not enough memory"
@@ -57,12 +57,6 @@ def explain(error: Exception, device: torch.device, dtype: str, work: str) -> De
     if not on_cpu and _BROKEN.search(str(error)):
         return DeviceError(f"{device} failed on {work} ({first_line(error)}); try device cpu")
     return None
-
-
-def first_line(error: BaseException, limit: int = 160) -> str:
-    """The first line of an error that says something, cut to `limit` characters."""
-    line = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-    return line if len(line) <= limit else line[: limit - 3] + "..."
 
 
 def free(device: torch.device, error: BaseException | None = None) -> None:

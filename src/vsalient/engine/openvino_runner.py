@@ -16,10 +16,10 @@ from vsalient.engine.compiled import PRECISIONS, CompiledPart, identity_of, load
 from vsalient.engine.parts import NetworkPart, decoder_part, encoder_part, network_part
 from vsalient.engine.place import fold_batch_norms
 from vsalient.engine.runner import Features, Probabilities, Runner
-from vsalient.errors import DeviceError, OptionError
+from vsalient.errors import DeviceError, OptionError, first_line
 from vsalient.models.network import Network
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class OpenVinoRunner:
@@ -104,7 +104,7 @@ class OpenVinoRunner:
             return DeviceError(
                 f"OpenVINO ran out of memory on {clip}; try a smaller size, shorter clips or engine torch"
             )
-        return DeviceError(f"OpenVINO failed on {clip} ({failures.first_line(error)}); try engine torch")
+        return DeviceError(f"OpenVINO failed on {clip} ({first_line(error)}); try engine torch")
 
     def release(self) -> None:
         """See `Runner`."""
@@ -126,13 +126,13 @@ class OpenVinoRunner:
             return compiled(arrays)
         part = make(inputs)
         try:
-            logger.debug("compiling the %s for %s", part.name, key)
+            log.debug("compiling the %s for %s", part.name, key)
             compiled = CompiledPart(part, self.dtype, torch.get_num_threads(), self._identity)
             found = compiled(arrays)
         except Exception as error:
             if failures.is_out_of_memory(error):
                 raise
-            self._give_up(f"it does not run there ({failures.first_line(error)})", error)
+            self._give_up(f"it does not run there ({first_line(error)})", error)
         if compiled.fresh:
             problem = _difference(found, part.run(*inputs), DTYPES[self.dtype], relative=relative)
             if problem is not None:
@@ -144,7 +144,7 @@ class OpenVinoRunner:
     def _give_up(self, problem: str, error: Exception | None = None) -> NoReturn:
         if self._instead is None:
             raise DeviceError(f"OpenVINO cannot run {self.name}: {problem}; try engine torch") from error
-        logger.warning("OpenVINO is not used for %s: %s; going on with PyTorch", self.name, problem)
+        log.warning("OpenVINO is not used for %s: %s; going on with PyTorch", self.name, problem)
         self.reason = f"in place of OpenVINO: {problem}"
         self._compiled.clear()
         self._other = self._instead(self._network)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 _lock = threading.Lock()
-_inside = 0
+_within = 0
 _before: list[tuple[Any, str, Any]] = []
 
 
@@ -28,17 +28,17 @@ def full_float32(device: torch.device, *, deterministic: bool = False) -> Iterat
     if device.type != "cuda":
         yield
         return
-    global _inside
+    global _within
     with _lock:
-        if _inside == 0:
+        if _within == 0:
             _switch(deterministic)
-        _inside += 1
+        _within += 1
     try:
         yield
     finally:
         with _lock:
-            _inside -= 1
-            if _inside == 0:
+            _within -= 1
+            if _within == 0:
                 for owner, name, value in _before:
                     setattr(owner, name, value)
                 _before.clear()

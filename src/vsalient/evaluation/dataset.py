@@ -10,7 +10,7 @@ from typing import TypedDict, Unpack
 import numpy as np
 
 from vsalient.datasets.layout import Folder, find_frames, find_tree
-from vsalient.datasets.masks import Values, read_points
+from vsalient.datasets.masks import PixelValues, read_points
 from vsalient.datasets.presets import CountedFrames, preset_of
 from vsalient.errors import DataError, OptionError
 from vsalient.evaluation.plan import Extra, GroundTruth, Missing, SequencePlan, plan_prediction, plan_truth
@@ -82,7 +82,7 @@ class Rules(TypedDict, total=False):
     missing: Missing
     extra: Extra | None
     size_mismatch: SizeMismatch
-    values: Values
+    values: PixelValues
     void_value: int | None
     block: int
     objects: bool

@@ -6,12 +6,12 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from vsalient.datasets.masks import Truth, Values, truth_of
+from vsalient.datasets.masks import PixelValues, Truth, truth_of
 from vsalient.datasets.pictures import Picture, grey8, plain_pixels
 from vsalient.metrics.arrays import Map8
 
 
-def truth_of_map(pixels: Map8, where: object, values: Values = "auto", void_value: int | None = None) -> Truth:
+def truth_of_map(pixels: Map8, where: object, values: PixelValues = "auto", void_value: int | None = None) -> Truth:
     """Return the ground truth in a gray video frame; video codecs blur, so its values are never labels unasked."""
     return truth_of(Picture(pixels, lossy=True), where, values=values, void_value=void_value)
 

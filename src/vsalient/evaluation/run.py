@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vsalient.datasets.layout import Folder, Video
-from vsalient.datasets.masks import Truth, Values, read_map, read_points, read_truth
+from vsalient.datasets.masks import PixelValues, Truth, read_map, read_points, read_truth
 from vsalient.errors import DataError, VsalientError
 from vsalient.evaluation.pictures import GrayVideo, resize_map, truth_of_map
 from vsalient.evaluation.plan import Item, Missing, SequencePlan
@@ -50,7 +50,7 @@ class Options:
     metrics: tuple[str, ...]
     missing: Missing = "error"
     size_mismatch: SizeMismatch = "error"
-    values: Values = "auto"
+    values: PixelValues = "auto"
     void_value: int | None = None
     negatives: Path | None = None
     block: int = 4

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vsalient.matte.edges import Values
 from vsalient.matte.grid import Band, Grid
 from vsalient.types import MaskArray
 
-Values = NDArray[np.float32]
 NEAR, FAR = 1, 6
 """Cells of half the reduced grid that colours are averaged over, and where nothing certain is that near."""
 MARGIN = 6

@@ -8,12 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vsalient.matte.edges import Values
 from vsalient.types import MaskArray, SaliencyArray
 
 LONGEST_SIDE = 480
 """About the longest side of the reduced grid: a little finer than the networks see."""
-
-Values = NDArray[np.float32]
 
 
 @dataclass(frozen=True)

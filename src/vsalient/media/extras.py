@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 from av.container import InputContainer, OutputContainer
-from av.stream import Discard, Disposition, Stream
+from av.stream import Discard, Disposition
 from av.video.stream import VideoStream
 
 from vsalient.types import Chapter, Extras, VideoInfo
@@ -53,13 +53,6 @@ def _left_out(container: InputContainer, stream: VideoStream) -> list[str]:
         elif other.type == "attachment":
             found.append("an attached file")
     return found
-
-
-def _is_carried(container: InputContainer, track: Stream) -> bool:
-    """Whether a data track is that of the timecode, or of QuickTime's chapters."""
-    handler = track.metadata.get("handler_name")
-    timecode = handler == "TimeCodeHandler" or "timecode" in (name.lower() for name in track.metadata)
-    return timecode or (handler == "SubtitleHandler" and bool(container.chapters()))
 
 
 def write_extras(

@@ -5,6 +5,7 @@ SIM compare with a fixation density map. Maps may be uint8 or floats of any scal
 """
 
 import math
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,13 @@ from vsalient.metrics.arrays import Mask, as_floats, as_truth, as_void, same_sha
 from vsalient.metrics.histograms import GRAY_LEVELS, Counts, JointHistogram
 
 MIT_EPS = 2.220446049250313e-16
-NAN = float("nan")
 
 
 def cc(saliency: NDArray[Any], reference: NDArray[Any], void: NDArray[Any] | None = None) -> float:
     """Return Pearson's correlation (PLCC) of a map with a mask or a density map; NaN if either is constant."""
     a, b = _two_maps(saliency, reference, void)
     if a.size == 0 or _constant(a) or _constant(b):
-        return NAN
+        return nan
     a, b = a - a.mean(), b - b.mean()
     return float((a @ b) / np.sqrt((a @ a) * (b @ b)))
 
@@ -34,7 +34,7 @@ def nss(saliency: NDArray[Any], positives: NDArray[Any], void: NDArray[Any] | No
     """
     values, chosen = _map_and_mask(saliency, positives, void)
     if _constant(values) or not bool(chosen.any()):
-        return NAN
+        return nan
     return float((values[chosen].mean() - values.mean()) / values.std())
 
 
@@ -90,7 +90,7 @@ def kl(saliency: NDArray[Any], density: NDArray[Any]) -> float:
     """
     a, b = _two_maps(saliency, density, None)
     if not bool(b.any()):
-        return NAN
+        return nan
     a, b = _to_sum_one(a), _to_sum_one(b)
     return float(np.sum(b * np.log(MIT_EPS + b / (a + MIT_EPS))))
 
@@ -103,7 +103,7 @@ def sim(saliency: NDArray[Any], density: NDArray[Any]) -> float:
     a, b = _two_maps(saliency, density, None)
     for values in (a, b):
         if _constant(values) and bool(values.any()):
-            return NAN
+            return nan
     return float(np.minimum(_to_sum_one(_stretch(a)), _to_sum_one(_stretch(b))).sum())
 
 
@@ -112,7 +112,7 @@ def cc_of_histogram(histogram: JointHistogram) -> float:
     n, s, q, k, inside = _moments(histogram)
     spread, truth_spread = n * q - s * s, n * k - k * k
     if spread == 0 or truth_spread == 0:
-        return NAN
+        return nan
     return (n * inside - s * k) / (math.sqrt(spread) * math.sqrt(truth_spread))
 
 
@@ -121,7 +121,7 @@ def nss_of_histogram(histogram: JointHistogram) -> float:
     n, s, q, k, inside = _moments(histogram)
     spread = n * q - s * s
     if spread == 0 or k == 0:
-        return NAN
+        return nan
     return (n * inside - s * k) / (k * math.sqrt(spread))
 
 
@@ -133,7 +133,7 @@ def auc_of_histogram(histogram: JointHistogram) -> float:
 def _auc(on: Counts, off: Counts) -> float:
     positives, negatives = int(on.sum()), int(off.sum())
     if positives == 0 or negatives == 0:
-        return NAN
+        return nan
     # Twice the number of ordered pairs, in integers: 2 for a negative below, 1 for a tie.
     below = np.cumsum(off) - off
     wins = int(on @ (2 * below + off))

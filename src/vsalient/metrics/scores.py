@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from math import nan
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +12,6 @@ from vsalient.metrics.catalogue import results_of
 from vsalient.metrics.frame import FrameScores
 from vsalient.metrics.histograms import GRAY_LEVELS, Counts, at_least
 from vsalient.metrics.saliency import Curve, at_or_above_musigma, f1_pooled, f_max, f_measure
-
-NAN = float("nan")
 
 _SOD_CURVES = {"sod_f": ("maxF", "meanF"), "e": ("E",)}
 """Curves that are means over frames, and the metrics that need them."""
@@ -47,7 +46,7 @@ class SequenceScores:
     curve_frames: int
     undefined: dict[str, int] = field(default_factory=dict)
     flagged: dict[str, int] = field(default_factory=dict)
-    voxel: tuple[float, float] = (NAN, NAN)
+    voxel: tuple[float, float] = (nan, nan)
 
     def results(self) -> dict[str, float]:
         """Return the sequence's numbers by the names of the catalogue (`*_frames` belong to data sets only)."""
@@ -56,7 +55,7 @@ class SequenceScores:
         values |= _of_counts(self.counts)
         for name in ("J", "F"):
             if name in self.values:
-                values |= _davis(name, self.values[name])
+                values |= _davis_measures(name, self.values[name])
         return _ordered(values, self.metrics, pooled=False)
 
 
@@ -140,7 +139,7 @@ class SequenceAccumulator:
         for background, foreground in self._block:
             hits, pixels = int(foreground[above].sum()), int(foreground.sum())
             chosen = hits + int(background[above].sum())
-            self._voxel.add(hits / chosen if chosen else NAN, hits / pixels if pixels else NAN)
+            self._voxel.add(hits / chosen if chosen else nan, hits / pixels if pixels else nan)
         self._block = []
 
     def finish(self) -> SequenceScores:
@@ -148,7 +147,7 @@ class SequenceAccumulator:
         self._end_block()
         frames = len(self._frames)
         used = self._curve_frames
-        curves = {name: total / used if used else np.full(256, NAN) for name, total in self._sums.items()}
+        curves = {name: total / used if used else np.full(256, nan) for name, total in self._sums.items()}
         values = {name: np.array(scores) for name, scores in self._values.items()}
         undefined = {name: int(np.isnan(scores).sum()) for name, scores in values.items()}
         undefined |= {", ".join(_SOD_CURVES[name]): frames - used for name in self._sums}
@@ -198,7 +197,7 @@ def combine(sequences: Sequence[SequenceScores]) -> DatasetScores:
     voxel = PrecisionRecallMean(())
     for sequence in sequences:
         voxel.add(*sequence.voxel)
-    values |= _of_curves(curves, _paired(musigma), _paired(voxel))
+    values |= _of_curves(curves, _mean_pair(musigma), _mean_pair(voxel))
     values |= _of_counts(np.sum([sequence.counts for sequence in sequences], axis=0))
     values |= _over_frames(sequences)
     if "precision" in curves:
@@ -218,7 +217,7 @@ def _mean_curves(sequences: Sequence[SequenceScores]) -> dict[str, Curve]:
     for name in _SOD_CURVES:
         if name in names:
             parts = [sequence.curves[name] for sequence in sequences if sequence.curve_frames]
-            curves[name] = np.mean(parts, axis=0) if parts else np.full(256, NAN)
+            curves[name] = np.mean(parts, axis=0) if parts else np.full(256, nan)
     for first, second in (("precision", "recall"), ("tpr", "fpr")):
         if first in names:
             mean = PrecisionRecallMean()
@@ -228,7 +227,7 @@ def _mean_curves(sequences: Sequence[SequenceScores]) -> dict[str, Curve]:
     return curves
 
 
-def _paired(mean: PrecisionRecallMean) -> tuple[float, float]:
+def _mean_pair(mean: PrecisionRecallMean) -> tuple[float, float]:
     first, second = mean.mean()
     return float(first), float(second)
 
@@ -236,7 +235,7 @@ def _paired(mean: PrecisionRecallMean) -> tuple[float, float]:
 def _roc(counts: Counts) -> tuple[Curve, Curve]:
     """A frame's true and false positive rates over the thresholds (conv3dnet Eq. 4, 5), NaN where undefined."""
     background, foreground = at_least(counts[0]), at_least(counts[1])
-    blank = np.full(256, NAN)
+    blank = np.full(256, nan)
     return (
         foreground / foreground[0] if foreground[0] else blank,
         background / background[0] if background[0] else blank,
@@ -248,7 +247,7 @@ def _over_frames(sequences: Sequence[SequenceScores]) -> dict[str, float]:
     values: dict[str, float] = {}
     for name in ("adpF", "S", "adpE", "wF"):
         scores = [sequence.values[name] for sequence in sequences if name in sequence.values]
-        values[f"{name}_frames"] = mean_defined(np.concatenate(scores)) if scores else NAN
+        values[f"{name}_frames"] = mean_defined(np.concatenate(scores)) if scores else nan
     some = [sequence for sequence in sequences if sequence.curve_frames]
     weights = [sequence.curve_frames for sequence in some]
     for curve, letter in (("sod_f", "F"), ("e", "E")):
@@ -277,12 +276,12 @@ def _of_counts(counts: Counts) -> dict[str, float]:
     pixels = int(counts.sum())
     wrong = int(background @ GRAY_LEVELS) + int(foreground @ (255 - GRAY_LEVELS))
     return {
-        "MAE_pooled": wrong / (255 * pixels) if pixels else NAN,
+        "MAE_pooled": wrong / (255 * pixels) if pixels else nan,
         "F1_pooled": f1_pooled(foreground, background),
     }
 
 
-def _davis(name: str, scores: NDArray[np.float64]) -> dict[str, float]:
+def _davis_measures(name: str, scores: NDArray[np.float64]) -> dict[str, float]:
     numbers = statistics(scores)
     return {f"{name}_mean": numbers.mean, f"{name}_recall": numbers.recall, f"{name}_decay": numbers.decay}
 
@@ -291,4 +290,4 @@ def _ordered(values: dict[str, float], metrics: tuple[str, ...], *, pooled: bool
     if "J_mean" in values and "F_mean" in values:
         values["O"] = values["J&F"] = (values["J_mean"] + values["F_mean"]) / 2
     names = (name for name in results_of(metrics) if pooled or not name.endswith("_frames"))
-    return {name: values.get(name, NAN) for name in names}
+    return {name: values.get(name, nan) for name in names}

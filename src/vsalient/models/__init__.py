@@ -9,6 +9,7 @@ import sys
 import types
 from typing import TYPE_CHECKING, Any
 
+from vsalient.entry_points import offered
 from vsalient.errors import OptionError
 from vsalient.models import plugins
 
@@ -53,7 +54,7 @@ def find(architecture: str) -> plugins.Constructor:
     plugin = plugins.constructor(architecture)
     if plugin is not None:
         return plugin
-    known = ", ".join([*ARCHITECTURES, *plugins.installed()])
+    known = ", ".join([*ARCHITECTURES, *offered(plugins.MODELS_GROUP)])
     hint = "; code is named on the command line only (--model module:Class)" if plugins.is_code(architecture) else ""
     raise OptionError(f"unknown architecture '{architecture}'; known: {known}{hint}")
 

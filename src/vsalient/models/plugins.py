@@ -7,18 +7,17 @@ request it is an unknown architecture. Importing this module loads no torch and 
 """
 
 import importlib
-import importlib.metadata
 import re
 from collections.abc import Callable
-from functools import cache
 from typing import TYPE_CHECKING
 
+from vsalient.entry_points import offered
 from vsalient.errors import OptionError
 
 if TYPE_CHECKING:
     from torch import nn
 
-GROUP = "vsalient.models"
+MODELS_GROUP = "vsalient.models"
 """The group of entry points: `[project.entry-points."vsalient.models"] name = "module:Class"` in a pyproject.toml."""
 
 Constructor = Callable[..., "nn.Module"]
@@ -43,23 +42,6 @@ def allow(text: str) -> Constructor:
     return _allowed[text]
 
 
-@cache
-def installed() -> dict[str, importlib.metadata.EntryPoint]:
-    """The entry points of installed packages by name; none is imported.
-
-    Raises:
-        OptionError: two packages offer one name.
-    """
-    found: dict[str, importlib.metadata.EntryPoint] = {}
-    for point in importlib.metadata.entry_points(group=GROUP):
-        other = found.setdefault(point.name, point)
-        if other.value != point.value:
-            raise OptionError(
-                f"two installed packages offer the model '{point.name}': {other.value} and {point.value}; uninstall one"
-            )
-    return found
-
-
 def constructor(architecture: str) -> Constructor | None:
     """What builds a plug-in's network: an installed entry point, or code that the command line allowed.
 
@@ -68,7 +50,7 @@ def constructor(architecture: str) -> Constructor | None:
     """
     if architecture in _allowed:
         return _allowed[architecture]
-    point = installed().get(architecture)
+    point = offered(MODELS_GROUP).get(architecture)
     return None if point is None else _load(f"{architecture} ({point.value})", point.load)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vsalient.models.lite_encoder import ConvNorm2d, EfficientNetLite, convert_encoder
+from vsalient.models.lite_encoder import ConvNorm2d, EfficientNetLite, convert_lite_encoder
 
 TAPS = (1, 2, 4, 6)
 """The stages whose outputs leave the encoder, at s4, s8, s16 and s32."""
@@ -96,7 +96,7 @@ class SeparatedLite(nn.Module):
         """A published EfficientNet-Lite classifier's state dict, or one of a whole 3dc-lite → this encoder's."""
         own, inflated = self.state_dict(), {}
         lite = {key.removeprefix("encoder."): value for key, value in raw.items() if key.startswith("encoder.")}
-        for key, value in (lite or convert_encoder(raw, self.variant)).items():
+        for key, value in (lite or convert_lite_encoder(raw, self.variant)).items():
             if value.dim() == 4 and key in own and own[key].dim() == 5:
                 kernel = value.new_zeros(*value.shape[:2], own[key].shape[2], *value.shape[2:])
                 kernel[:, :, kernel.shape[2] // 2] = value

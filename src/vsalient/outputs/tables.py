@@ -109,10 +109,10 @@ class JsonMeasures(TextOutput):
             head = json.dumps({"source": self._source, "width": width, "height": height}, ensure_ascii=False)
             self._file.write(f'{head[:-1]}, "frames": [')
         whole, *parts = _measures(result)
-        record = {"frame": frame.index, "name": frame.name, "time": round(frame.time, 6)} | _record(whole[1])
+        record = {"frame": frame.index, "name": frame.name, "time": round(frame.time, 6)} | _table_record(whole[1])
         record["share"] = round(whole[1].area / result.mask.size, 6)
         if result.instances is not None:
-            record["instances"] = [{"object": number} | _record(found) for number, found in parts]
+            record["instances"] = [{"object": number} | _table_record(found) for number, found in parts]
         self._file.write((",\n" if self._count else "\n") + json.dumps(record, ensure_ascii=False))
         self._count += 1
 
@@ -189,7 +189,7 @@ def _objects(result: Result) -> Iterator[tuple[int | None, MaskArray, Measure]]:
         yield None, result.mask, measure(result.mask, result.saliency)
 
 
-def _record(found: Measure) -> dict[str, Any]:
+def _table_record(found: Measure) -> dict[str, Any]:
     return {
         "area": found.area,
         "box": list(found.box) if found.box else None,

@@ -142,12 +142,12 @@ def mask_video(given: Opening) -> Output:
 
 def overlay(given: Opening) -> Output:
     """The video with its salient object tinted and outlined, and the rest darkened."""
-    return film(given, encodings("colour", given.looks.encoding), Tint(given.looks.tint, transfer=_transfer(given)))
+    return film(given, encodings("colour", given.looks.encoding), Tint(given.looks.tint, transfer=_transfer_of(given)))
 
 
 def contours(given: Opening) -> Output:
     """The video with a line around the mask, and nothing else changed."""
-    paint = Tint(given.looks.tint, strength=0.0, dim=0.0, transfer=_transfer(given))
+    paint = Tint(given.looks.tint, strength=0.0, dim=0.0, transfer=_transfer_of(given))
     return film(given, encodings("colour", given.looks.encoding), paint)
 
 
@@ -156,6 +156,6 @@ def heatmap(given: Opening) -> Output:
     return film(given, encodings("colour", eight_bits(given.looks.encoding)), Heat())
 
 
-def _transfer(given: Opening) -> int | None:
+def _transfer_of(given: Opening) -> int | None:
     """The transfer function to paint in; None for 8 bits."""
     return given.info.color_tags[1] if given.looks.deep else None

@@ -4,18 +4,18 @@ A weights entry names them for inference and a recipe for training (`flow`, `cla
 priors like those it was trained on. Nothing named is `DisFlow` and the untrained measure.
 """
 
-import importlib.metadata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from vsalient.errors import CheckpointError, OptionError
+from vsalient.entry_points import check_offered, made
+from vsalient.errors import CheckpointError
 from vsalient.priors.classifier import SuperpixelClassifier
 from vsalient.priors.flow import FlowEstimator
 from vsalient.priors.stream import PriorStream, prior_stream
 
-GROUP = "vsalient.flow"
+FLOW_GROUP = "vsalient.flow"
 """Entry points of flow estimators: `[project.entry-points."vsalient.flow"] name = "module:Class"`. Called without
 arguments, it gives a `vsalient.priors.FlowEstimator`."""
 
@@ -39,11 +39,8 @@ class PriorTools:
             OptionError: no installed package offers the estimator.
             CheckpointError: no such file.
         """
-        if self.flow and self.flow not in installed():
-            known = ", ".join(sorted(installed())) or "none is installed"
-            raise OptionError(
-                f"optical flow '{self.flow}' is unknown: a package offers one by an entry point of {GROUP} ({known})"
-            )
+        if self.flow:
+            check_offered(FLOW_GROUP, self.flow, "optical flow")
         if self.classifier and not Path(self.classifier).is_file():
             raise CheckpointError(
                 f"no superpixel classifier at {self.classifier}: vsalient train superpixels makes one"
@@ -61,28 +58,14 @@ class PriorTools:
         return prior_stream(names, flow=flow, classifier=classifier, every=every)
 
 
-@cache
-def installed() -> dict[str, importlib.metadata.EntryPoint]:
-    """The flow estimators of installed packages by name; none is imported."""
-    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
-
-
-@cache
 def flow_estimator(name: str) -> FlowEstimator:
     """An installed flow estimator, made once a process.
 
     Raises:
         OptionError: nobody offers it, or it cannot be made.
     """
-    PriorTools(name).check()
-    point = installed()[name]
-    try:
-        made: FlowEstimator = point.load()()
-    except Exception as error:
-        raise OptionError(f"optical flow {name} ({point.value}): {type(error).__name__}: {error}") from error
-    if not callable(made):
-        raise OptionError(f"optical flow {name} ({point.value}) gives {type(made).__name__}, which cannot be called")
-    return made
+    estimator: FlowEstimator = made(FLOW_GROUP, name, "optical flow")
+    return estimator
 
 
 @cache

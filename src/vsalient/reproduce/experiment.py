@@ -124,6 +124,23 @@ class Experiment:
         return tuple(name for name, metric in CATALOGUE.items() if wanted & set(metric.results))
 
 
+PARTS = "the parts are not timed one by one here, only the whole"
+
+
+def timed_row(paper: str, place: str, row: str, seconds: float, missing: str = "") -> Experiment:
+    """A row of seconds a frame, of the papers that were measured on a TITAN X."""
+    return Experiment(
+        paper=paper,
+        place=place,
+        row=row,
+        test=None,
+        numbers=(Number("seconds a frame", "seconds", seconds),),
+        model=paper,
+        differs=("the paper's on a TITAN X; optical flow and the prior are others",),
+        missing=missing,
+    )
+
+
 def slug(text: str) -> str:
     """Lower-case letters and digits, dashes between."""
     return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

@@ -8,7 +8,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
-from vsalient.errors import VsalientError
+from vsalient.errors import VsalientError, one_line
 from vsalient.scale.agenda import Agenda, Outcome, Task
 from vsalient.scale.claims import Claim, ClaimLost, Claims
 from vsalient.scale.identity import Identity, identify
@@ -138,7 +138,7 @@ class TaskLoop:
             try:
                 known = self._ledger.stands(task, identify(Path(task.source)) if self._ledger.before else None)
             except VsalientError as error:
-                yield self._record(task, None, Outcome(task.source, "failed", _line(error)))
+                yield self._record(task, None, Outcome(task.source, "failed", one_line(error)))
                 continue
             if known:
                 yield Outcome(task.source, "skipped", note="done before, says the manifest")
@@ -198,7 +198,7 @@ class TaskLoop:
                     return _Turn(outcome=Outcome(task.source, "skipped", note=f"{state} by another worker"))
                 task.redo = task.redo or turn.claim.again
         except (VsalientError, OSError) as error:
-            return _Turn(outcome=self._record(task, None, Outcome(task.source, "failed", _line(error))))
+            return _Turn(outcome=self._record(task, None, Outcome(task.source, "failed", one_line(error))))
         if ledger.writer is not None:
             ledger.writer.begin(task.source, task.outputs, attempt=task.attempts + 1)
         return turn
@@ -240,7 +240,3 @@ class TaskLoop:
                 **{name: value for name, value in more.items() if value},
             )
         return outcome
-
-
-def _line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -15,7 +15,7 @@ import numpy as np
 
 from vsalient.errors import OptionError
 from vsalient.scale.claims import Claims
-from vsalient.scale.pieces import PieceStore, PieceWriter, Probabilities
+from vsalient.scale.pieces import KeptMaps, PieceStore, PieceWriter
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -113,7 +113,7 @@ class KeptEngine:
         indices: Sequence[int],
         outputs: Sequence[int] | None = None,
         priors: "Mapping[str, Sequence[Tensor]] | None" = None,
-    ) -> Callable[[], Probabilities]:
+    ) -> Callable[[], KeptMaps]:
         """Begin a clip, and give what waits for it: computed, read, or a blank where nobody asks.
 
         What waits raises `PieceDone` once the one piece that was wanted lies behind.
@@ -126,7 +126,7 @@ class KeptEngine:
         awake = self._wanted(piece) or self._wanted((start + split.margin) // split.frames)
         begun = self._engine.submit(frames, indices, outputs, priors) if awake else None
 
-        def finish() -> Probabilities:
+        def finish() -> KeptMaps:
             self._turn(piece)
             if self._only is not None and piece > self._only:
                 raise PieceDone

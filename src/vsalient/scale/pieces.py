@@ -18,7 +18,7 @@ from vsalient.scale.identity import fingerprint
 from vsalient.staging import publish, staged_name
 from vsalient.sweeping import RUN_MARK
 
-Probabilities = NDArray[np.float32]
+KeptMaps = NDArray[np.float32]
 """(T, h, w) in [0, 1]: what a network says of the kept slots of one clip."""
 
 
@@ -38,7 +38,7 @@ class PieceStore:
 
     def __init__(self, folder: Path, frames: int) -> None:
         self.folder, self.frames = folder, frames
-        self._reading: tuple[int, Iterator[tuple[list[int], Probabilities]]] | None = None
+        self._reading: tuple[int, Iterator[tuple[list[int], KeptMaps]]] | None = None
 
     def path(self, piece: int) -> Path:
         """Where a piece stands once it is whole."""
@@ -61,7 +61,7 @@ class PieceStore:
             end = json.loads(file.read().rstrip(b"\n").rpartition(b"\n")[2])
         return bool(end["last"])
 
-    def read(self, piece: int, indices: Sequence[int]) -> Probabilities:
+    def read(self, piece: int, indices: Sequence[int]) -> KeptMaps:
         """What is kept of the next clip of a piece; clips are read in order.
 
         Raises:
@@ -83,7 +83,7 @@ class PieceWriter:
         self._staged = staged_name(self._path)
         self._file = self._staged.open("xb")
 
-    def add(self, indices: Sequence[int], values: Probabilities) -> None:
+    def add(self, indices: Sequence[int], values: KeptMaps) -> None:
         """Keep a clip."""
         data = np.ascontiguousarray(values, "<f4")
         sorted_bytes = np.ascontiguousarray(data.reshape(-1).view(np.uint8).reshape(-1, 4).T)
@@ -103,7 +103,7 @@ class PieceWriter:
         self._staged.unlink(missing_ok=True)
 
 
-def _piece_records(path: Path) -> Iterator[tuple[list[int], Probabilities]]:
+def _piece_records(path: Path) -> Iterator[tuple[list[int], KeptMaps]]:
     with path.open("rb") as file:
         while True:
             head = json.loads(file.readline())

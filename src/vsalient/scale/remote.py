@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from vsalient.datasets.names import VIDEOS
-from vsalient.errors import InputError, MissingDependencyError, OptionError, OutputError
+from vsalient.errors import InputError, MissingDependencyError, OptionError, OutputError, one_line
 from vsalient.scale.agenda import Outcome, Task
 from vsalient.scale.batch import Work
 from vsalient.scale.claims import Claim
@@ -82,7 +82,7 @@ class Remote:
             else:
                 found = [key] if files.exists(key) else []
         except Exception as error:
-            raise InputError(f"{shown(text)} cannot be listed: {_line(error)}") from None
+            raise InputError(f"{shown(text)} cannot be listed: {_harmless(error)}") from None
         if not found:
             raise InputError(f"{shown(text)} does not exist, or holds no videos; check the address")
         paths = []
@@ -108,7 +108,7 @@ class Remote:
             files.pipe_file(probe, b"")
             files.rm_file(probe)
         except Exception as error:
-            raise OutputError(f"{shown(text)} cannot be written: {_line(error)}") from None
+            raise OutputError(f"{shown(text)} cannot be written: {_harmless(error)}") from None
         self._out = files, key.rstrip("/"), shown(folder).rstrip("/")
         place = self._spool / "out"
         place.mkdir(exist_ok=True)
@@ -175,7 +175,7 @@ class Remote:
         try:
             files.get_file(key, str(path))
         except Exception as error:
-            raise InputError(f"{address} cannot be fetched: {_line(error)}") from None
+            raise InputError(f"{address} cannot be fetched: {_harmless(error)}") from None
 
     def _upload(self, paths: Sequence[Path]) -> None:
         if self._out is None:
@@ -190,7 +190,7 @@ class Remote:
             for key in sent:
                 with contextlib.suppress(Exception):
                     files.rm_file(key)
-            raise OutputError(f"{self.address(path)} cannot be written: {_line(error)}") from None
+            raise OutputError(f"{self.address(path)} cannot be written: {_harmless(error)}") from None
 
     def _key(self, path: Path) -> str:
         assert self._out is not None
@@ -208,7 +208,7 @@ class Remote:
                 f'{scheme}:// needs {SCHEMES[scheme]}: pip install "vsalient[remote]" {SCHEMES[scheme]}'
             ) from None
         except Exception as error:
-            raise kind(f"{shown(text)} cannot be reached: {_line(error)}") from None
+            raise kind(f"{shown(text)} cannot be reached: {_harmless(error)}") from None
         return files, str(key)
 
 
@@ -216,9 +216,9 @@ def _is_video(name: str) -> bool:
     return Path(name).suffix.lower() in VIDEOS and not Path(name).name.startswith(".")
 
 
-def _line(error: BaseException) -> str:
+def _harmless(error: BaseException) -> str:
     """One line of an error, without what is secret."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = one_line(error)
     for name in _SECRETS:
         secret = os.environ.get(name)
         if secret:

@@ -1,14 +1,12 @@
 """Contour strength from pixels: the interface that boundary snapping needs, and a detector without weights."""
 
-import importlib.metadata
-from functools import cache
 from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vsalient.errors import OptionError
+from vsalient.entry_points import made
 from vsalient.types import Pixels
 
 ContourMap = NDArray[np.float32]
@@ -49,37 +47,19 @@ class GradientContours:
         return strength
 
 
-GROUP = "vsalient.contours"
+CONTOURS_GROUP = "vsalient.contours"
 """Entry points of contour detectors: `[project.entry-points."vsalient.contours"] name = "module:Class"`. Called without
 arguments, it gives a `ContourDetector`."""
 
 
-@cache
-def installed() -> dict[str, importlib.metadata.EntryPoint]:
-    """The contour detectors of installed packages by name; none is imported."""
-    return {point.name: point for point in importlib.metadata.entry_points(group=GROUP)}
-
-
-@cache
 def contour_detector(name: str) -> ContourDetector:
     """An installed contour detector, made once a process.
 
     Raises:
         OptionError: no package offers it, or it cannot be made.
     """
-    point = installed().get(name)
-    if point is None:
-        known = ", ".join(sorted(installed())) or "none is installed"
-        raise OptionError(
-            f"--refine boundary:{name}: unknown; a package offers a detector by an entry point of {GROUP} ({known})"
-        )
-    try:
-        made: ContourDetector = point.load()()
-    except Exception as error:
-        raise OptionError(f"contours {name} ({point.value}): {type(error).__name__}: {error}") from error
-    if not callable(made):
-        raise OptionError(f"contours {name} ({point.value}) gives {type(made).__name__}, which cannot be called")
-    return made
+    detector: ContourDetector = made(CONTOURS_GROUP, name, "contour detector")
+    return detector
 
 
 def _gradient(lab: NDArray[np.float32], scale: float) -> NDArray[np.float32]:

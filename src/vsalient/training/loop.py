@@ -17,7 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from vsalient import models
-from vsalient.errors import CheckpointError, TrainingError, VsalientError
+from vsalient.errors import CheckpointError, TrainingError, VsalientError, one_line
 from vsalient.models.network import describe
 from vsalient.sweeping import sweep
 from vsalient.training import state as states
@@ -36,7 +36,7 @@ from vsalient.training.stopping import Stopping, stand_apart
 from vsalient.training.validation import Scores, validate
 
 __all__ = ["Progress", "Trained", "Trainer", "schedule"]
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class Trainer:
@@ -97,7 +97,7 @@ class Trainer:
         if saved is None:
             self.freeze_norm = norm_to_keep(self.network, recipe)
             if self.freeze_norm != recipe.freeze_norm:
-                logger.warning(
+                log.warning(
                     '%s: freeze_norm = "%s" is not followed: the batch norms of random weights have no statistics yet, '
                     "so they learn; begin from trained weights with --init to freeze them",
                     recipe.name,
@@ -275,7 +275,7 @@ class Trainer:
         states.check_same(self.checkpoint, "data:", saved.get("data", self._data()), self._data())
         states.check_same(self.checkpoint, "processes:", saved.get("world", self.world), self.world)
         if self.precision != saved.get("precision", self.precision):
-            logger.warning("the run began in %s and goes on in %s (%s)", saved["precision"], self.precision, self.why)
+            log.warning("the run began in %s and goes on in %s (%s)", saved["precision"], self.precision, self.why)
         try:
             self.network.load_state_dict(saved["network"])
             for name, mine in (("average", self.average), ("initial", self.initial)):
@@ -286,13 +286,13 @@ class Trainer:
                 self.stepper.scaler.load_state_dict(saved["scaler"])
             self.running, self.best = float(saved["running"]), float(saved["best"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            said = " ".join(str(error).split())[:160]
+            said = one_line(error)[:160]
             raise CheckpointError(
                 f"{self.checkpoint} does not fit its own recipe ({said}); choose another --out"
             ) from error
         apply_options(self.optimiser, self.recipe)
         self.stepper.done, self.validated = saved["step"], bool(saved.get("validated", True))
-        logger.info("resumed from %s at step %d", self.checkpoint, self.step)
+        log.info("resumed from %s at step %d", self.checkpoint, self.step)
 
 
 def _steady_opencv() -> None:

@@ -20,7 +20,7 @@ FONTS = (
     cv2.FONT_HERSHEY_TRIPLEX,
 )
 LETTERS = np.array(list("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789    .,:-/!?"))
-Picture = NDArray[np.uint8]
+Rgb = NDArray[np.uint8]
 
 
 def burn_in(rng: np.random.Generator, frames: NDArray[np.uint8], masks: NDArray[np.uint8]) -> Pair:
@@ -44,7 +44,7 @@ def burn_in(rng: np.random.Generator, frames: NDArray[np.uint8], masks: NDArray[
     return pictures, truths
 
 
-def _clock(rng: np.random.Generator, frames: Picture, masks: Picture) -> None:
+def _clock(rng: np.random.Generator, frames: Rgb, masks: Rgb) -> None:
     """A counter that runs, as cameras and test recordings carry it."""
     start, step = int(rng.integers(0, 86_400)), int(rng.integers(0, 3))
     form = int(rng.integers(3))
@@ -62,14 +62,14 @@ def _clock(rng: np.random.Generator, frames: Picture, masks: Picture) -> None:
     _write_sheet(rng, frames, masks, [[text] for text in texts], height=rng.uniform(0.03, 0.07), corner=True)
 
 
-def _caption(rng: np.random.Generator, frames: Picture, masks: Picture) -> None:
+def _caption(rng: np.random.Generator, frames: Rgb, masks: Rgb) -> None:
     """One or two lines of letters at the lower or upper rim, the same in all frames."""
     lines = ["".join(rng.choice(LETTERS, int(rng.integers(6, 28)))) for _ in range(int(rng.integers(1, 3)))]
     _write_sheet(rng, frames, masks, [lines] * len(frames), height=rng.uniform(0.03, 0.08), corner=False)
 
 
 def _write_sheet(
-    rng: np.random.Generator, frames: Picture, masks: Picture, texts: list[list[str]], *, height: float, corner: bool
+    rng: np.random.Generator, frames: Rgb, masks: Rgb, texts: list[list[str]], *, height: float, corner: bool
 ) -> None:
     rows, columns = masks.shape[1:]
     font = FONTS[int(rng.integers(len(FONTS)))]
@@ -100,7 +100,7 @@ def _write_sheet(
         mask[drawn > 40] = 0
 
 
-def _logo(rng: np.random.Generator, frames: Picture, masks: Picture) -> None:
+def _logo(rng: np.random.Generator, frames: Rgb, masks: Rgb) -> None:
     """A plain shape in a corner, as stations have it, sometimes see-through."""
     rows, columns = masks.shape[1:]
     size = max(6, round(rng.uniform(0.05, 0.14) * rows))
@@ -129,7 +129,7 @@ def _logo(rng: np.random.Generator, frames: Picture, masks: Picture) -> None:
     masks[:, shape > 127] = 0
 
 
-def _borders(rng: np.random.Generator, frames: Picture, masks: Picture) -> None:
+def _borders(rng: np.random.Generator, frames: Rgb, masks: Rgb) -> None:
     """Bars above and below, or left and right, as of a film with another shape."""
     axis = 1 if rng.random() < 0.6 else 2
     bar = max(2, round(rng.uniform(0.04, 0.2) * frames.shape[axis]))

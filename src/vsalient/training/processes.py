@@ -10,7 +10,7 @@ import torch.distributed as dist
 from vsalient.devices import resolve_device
 from vsalient.errors import DeviceError, OptionError
 
-T = TypeVar("T")
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Processes:
         dist.all_reduce(said, dist.ReduceOp.MAX)
         return bool(said)
 
-    def gather(self, value: T) -> list[T]:
+    def gather(self, value: Answer) -> list[Answer]:
         """What every process has, by rank."""
         if self.world == 1:
             return [value]

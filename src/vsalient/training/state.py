@@ -111,13 +111,13 @@ def check_recipe(saved: Mapping[str, Any], recipe: Recipe, path: Path) -> None:
     old, new = _flat(to_dict(before)), _flat(to_dict(recipe))
     for key in sorted(old.keys() | new.keys()):
         if (key in FIXED or key.split(".")[0] in FIXED) and old.get(key) != new.get(key):
-            _refuse(path, key, old.get(key), new.get(key))
+            _refuse_state(path, key, old.get(key), new.get(key))
     # "auto" goes on in whatever precision the run has.
     if recipe.precision not in ("auto", before.precision) and before.precision != "auto":
-        _refuse(path, "precision", before.precision, recipe.precision)
+        _refuse_state(path, "precision", before.precision, recipe.precision)
     rates = before.optimiser.encoder_rate, recipe.optimiser.encoder_rate
     if (rates[0] == 0) != (rates[1] == 0):  # 0 freezes the encoder: there is no optimiser state for it
-        _refuse(path, "optimiser.encoder_rate", *rates)
+        _refuse_state(path, "optimiser.encoder_rate", *rates)
 
 
 def check_same(path: Path, what: str, old: object, new: object) -> None:
@@ -133,7 +133,7 @@ def check_same(path: Path, what: str, old: object, new: object) -> None:
         )
 
 
-def _refuse(path: Path, key: str, old: object, new: object) -> None:
+def _refuse_state(path: Path, key: str, old: object, new: object) -> None:
     raise CheckpointError(
         f"{path} was made with {key} = {old!r}, the recipe now says {new!r}; choose another --out "
         "(--init FILE begins there from these weights)"

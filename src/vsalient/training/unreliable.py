@@ -8,12 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Maps = NDArray[np.float32]
+PriorMaps = NDArray[np.float32]
 WHOLE_FRAME = ("camera_share",)
 """Priors with one value a frame: what they say of the camera's fit stands, and can be weighed against the maps."""
 
 
-def distort(rng: np.random.Generator, maps: dict[str, Maps]) -> dict[str, Maps]:
+def distort(rng: np.random.Generator, maps: dict[str, PriorMaps]) -> dict[str, PriorMaps]:
     """The same fault in all maps of a clip, but for those with one value a frame, such as the camera's share.
 
     Zero, turned round (the background moves and the object does not), another place's (mirrored and moved along, as of
@@ -33,7 +33,7 @@ def distort(rng: np.random.Generator, maps: dict[str, Maps]) -> dict[str, Maps]:
     return {**_wrong(rng, maps), **whole}
 
 
-def _wrong(rng: np.random.Generator, maps: dict[str, Maps]) -> dict[str, Maps]:
+def _wrong(rng: np.random.Generator, maps: dict[str, PriorMaps]) -> dict[str, PriorMaps]:
     fault = int(rng.choice(4, p=(0.35, 0.25, 0.2, 0.2)))
     if fault == 0:
         return {name: np.zeros_like(values) for name, values in maps.items()}
@@ -51,6 +51,6 @@ def _wrong(rng: np.random.Generator, maps: dict[str, Maps]) -> dict[str, Maps]:
     return mixed
 
 
-def _turned(values: Maps) -> Maps:
+def _turned(values: PriorMaps) -> PriorMaps:
     """Each frame's highest value less its values: what was still is now what moves."""
     return np.asarray(values.max(axis=(1, 2), keepdims=True) - values, np.float32)

@@ -279,8 +279,3 @@ def check_color(text: str) -> Color:
         return parse_color(text)
     except ValueError:
         raise OptionError(f"--background-color '{text}' is no colour: give a name such as white, or #rrggbb") from None
-
-
-def alpha_ending(form: str) -> str:
-    """The file ending that --alpha-format stands for."""
-    return ".mov" if form == "prores" else f".{form}"

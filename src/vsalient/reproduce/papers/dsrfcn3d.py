@@ -2,7 +2,7 @@
 
 from vsalient.reproduce.experiment import DataPart, Experiment, Number, Test, Training
 
-DATA = (
+DSRFCN3D_DATA = (
     *(DataPart("msra10k"), DataPart("ecssd"), DataPart("hku-is"), DataPart("thur15k")),
     *(DataPart("10-clips", 0.6), DataPart("segtrackv2", 0.6), DataPart("davis16")),
 )
@@ -17,7 +17,7 @@ SPLIT = "the paper draws its training videos of 10-Clips and SegTrack2 at random
 FRAMES = "the text does not say that first and last frames are left out: all count"
 
 # F-Adap, F-Max and MAE on 10-Clips, SegTrack2 and DAVIS.
-_TABLE_3 = ((0.917, 0.929, 0.021), (0.869, 0.878, 0.021), (0.756, 0.766, 0.036))
+_DSRFCN3D_TABLE_3 = ((0.917, 0.929, 0.021), (0.869, 0.878, 0.021), (0.756, 0.766, 0.036))
 # F-Adap and MAE on the same.
 _TABLE_4 = {
     "DSRFCN3D": ((), ((0.917, 0.021), (0.869, 0.021), (0.756, 0.036))),
@@ -46,10 +46,10 @@ ROWS = (
             test=test,
             numbers=(Number("F-Adap", "Fadp_voxel", a), Number("F-Max", "Fmax", b), Number("MAE", "MAE", c)),
             model="dsrfcn3d",
-            training=Training("dsrfcn3d", DATA),
+            training=Training("dsrfcn3d", DSRFCN3D_DATA),
             differs=_differs(name),
         )
-        for (name, test), (a, b, c) in zip(SETS.items(), _TABLE_3, strict=True)
+        for (name, test), (a, b, c) in zip(SETS.items(), _DSRFCN3D_TABLE_3, strict=True)
     ),
     *(
         Experiment(
@@ -59,7 +59,7 @@ ROWS = (
             test=test,
             numbers=(Number("F-Adap", "Fadp_voxel", a), Number("MAE", "MAE", b)),
             model="dsrfcn3d",
-            training=Training("dsrfcn3d", DATA, overrides),
+            training=Training("dsrfcn3d", DSRFCN3D_DATA, overrides),
             variant=bool(overrides),
             differs=_differs(name),
         )
@@ -73,7 +73,7 @@ ROWS = (
         test=Test("davis16", "val"),
         numbers=_TABLE_5,
         model="dsrfcn3d",
-        training=Training("dsrfcn3d", DATA),
+        training=Training("dsrfcn3d", DSRFCN3D_DATA),
         masks={"threshold": "adaptive", "scope": "clip", "refine": "boundary"},
         differs=("contours are colour gradients, not CEDN's; their hierarchy has one scale, not three",),
     ),

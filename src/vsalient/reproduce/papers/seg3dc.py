@@ -29,10 +29,10 @@ _TABLE_2A: tuple[tuple[str, str, str, tuple[DataPart, ...], float], ...] = (
 )
 _TABLE_2B = {"C3D": ("c3d", 0.803), "NL3D": ("nl3d", 0.817), "ASPP": ("aspp", 0.810), "GC3D": ("gc3d", 0.841)}
 _TABLE_2C = {4: 0.834, 8: 0.841, 16: 0.837, 24: 0.815}
-_TABLE_3 = {"Upsampling": ("upsampling", 0.802), "RF3D": ("rf3d", 0.841)}
+_SEG3DC_TABLE_3 = {"Upsampling": ("upsampling", 0.802), "RF3D": ("rf3d", 0.841)}
 
 
-def _row(
+def _seg3dc_row(
     place: str, row: str, value: float, training: Training, *, differs: tuple[str, ...] = (), missing: str = ""
 ) -> Experiment:
     return Experiment(
@@ -65,25 +65,25 @@ def _measured(
     )
 
 
-def _davis(jf: float, j: float, f: float) -> tuple[Number, ...]:
+def _seg3dc_davis(jf: float, j: float, f: float) -> tuple[Number, ...]:
     return Number("J&F", "J&F", jf), Number("J-mean", "J_mean", j), Number("F-mean", "F_mean", f)
 
 
-def _saliency(f: float, mae: float) -> tuple[Number, ...]:
+def _seg3dc_saliency(f: float, mae: float) -> tuple[Number, ...]:
     return Number("F", "F1_pooled", f), Number("MAE", "MAE", mae)
 
 
 ROWS = (
-    _measured("Table 4", "Ours", VAL, _davis(0.841, 0.839, 0.843)),
-    _measured("Table 4", "Ours - Dense", VAL, _davis(0.845, 0.843, 0.847)),
-    _measured("Table 5", "DAVIS", VAL, _saliency(0.918, 0.015)),
-    _measured("Table 5", "FBMS", Test("fbms"), _saliency(0.845, 0.048), "native"),
-    _measured("Table 5", "ViSal", Test("visal"), _saliency(0.922, 0.019)),
+    _measured("Table 4", "Ours", VAL, _seg3dc_davis(0.841, 0.839, 0.843)),
+    _measured("Table 4", "Ours - Dense", VAL, _seg3dc_davis(0.845, 0.843, 0.847)),
+    _measured("Table 5", "DAVIS", VAL, _seg3dc_saliency(0.918, 0.015)),
+    _measured("Table 5", "FBMS", Test("fbms"), _seg3dc_saliency(0.845, 0.048), "native"),
+    _measured("Table 5", "ViSal", Test("visal"), _seg3dc_saliency(0.922, 0.019)),
     *(
-        _row("Table 2a", name, value, Training(recipe, data, start=start))
+        _seg3dc_row("Table 2a", name, value, Training(recipe, data, start=start))
         for name, recipe, start, data, value in _TABLE_2A
     ),
-    _row(
+    _seg3dc_row(
         "Table 2a",
         "R(2+1)D-34",
         0.796,
@@ -91,11 +91,11 @@ ROWS = (
         missing="there is no R(2+1)D-34 encoder here",
     ),
     *(
-        _row("Table 2b", name, value, Training(_BOTH, ALL, (f"config.bridge={bridge}",), IG65M))
+        _seg3dc_row("Table 2b", name, value, Training(_BOTH, ALL, (f"config.bridge={bridge}",), IG65M))
         for name, (bridge, value) in _TABLE_2B.items()
     ),
     *(
-        _row(
+        _seg3dc_row(
             "Table 2c",
             f"Tc {frames}",
             value,
@@ -105,8 +105,8 @@ ROWS = (
         for frames, value in _TABLE_2C.items()
     ),
     *(
-        _row("Table 3", name, value, Training(_BOTH, ALL, (f"config.refinement={refinement}",), IG65M))
-        for name, (refinement, value) in _TABLE_3.items()
+        _seg3dc_row("Table 3", name, value, Training(_BOTH, ALL, (f"config.refinement={refinement}",), IG65M))
+        for name, (refinement, value) in _SEG3DC_TABLE_3.items()
     ),
     *(
         Experiment(

@@ -2,21 +2,19 @@
 2020.
 """
 
-from vsalient.reproduce.experiment import DataPart, Experiment, Number, Test, Training
+from vsalient.reproduce.experiment import PARTS, DataPart, Experiment, Number, Test, Training, timed_row
 
-DATA = (DataPart("davis16"), DataPart("fbms"), DataPart("segtrackv2"))
+STAN_DATA = (DataPart("davis16"), DataPart("fbms"), DataPart("segtrackv2"))
 DCL = "the VGG-16 network of DCL"
-DAVIS = Test("davis16", "val", "all-frames")
-FBMS = Test("fbms")
-PRIOR = "the motion prior is a formula of ours, not the paper's trained classifier, on another optical flow"
-LABELS = "trained on ground truth alone: coarse labels are made by `vsalient train weak-labels`"
+STAN_DAVIS = Test("davis16", "val", "all-frames")
+STAN_FBMS = Test("fbms")
+STAN_PRIOR = "the motion prior is a formula of ours, not the paper's trained classifier, on another optical flow"
+STAN_LABELS = "trained on ground truth alone: coarse labels are made by `vsalient train weak-labels`"
 LEVEL = "the text does not say at which threshold F is taken: the maximum over thresholds"
 _OFF = {part: f"config.{part}=false" for part in ("temporal_stream", "lstm", "conv3d", "attention")}
 
-PARTS = "the parts are not timed one by one here, only the whole"
 
-
-def _row(
+def _stan_row(
     place: str,
     row: str,
     test: Test,
@@ -34,14 +32,14 @@ def _row(
         test=test,
         numbers=numbers,
         model="stan",
-        training=Training("stan", DATA, overrides, DCL),
+        training=Training("stan", STAN_DATA, overrides, DCL),
         variant=variant,
-        differs=(*differs, PRIOR),
+        differs=(*differs, STAN_PRIOR),
         missing=missing,
     )
 
 
-def _saliency(f: float | None = None, mae: float | None = None) -> tuple[Number, ...]:
+def _stan_saliency(f: float | None = None, mae: float | None = None) -> tuple[Number, ...]:
     return Number("F-measure", "Fmax", f), Number("MAE", "MAE", mae)
 
 
@@ -51,23 +49,10 @@ _TABLE_2 = (
 )
 
 
-def _time(place: str, row: str, seconds: float, missing: str = "") -> Experiment:
-    return Experiment(
-        paper="stan",
-        place=place,
-        row=row,
-        test=None,
-        numbers=(Number("seconds a frame", "seconds", seconds),),
-        model="stan",
-        differs=("the paper's on a TITAN X; optical flow and the prior are others",),
-        missing=missing,
-    )
-
-
 ROWS = (
-    _row("Table 1", "FBMS", FBMS, _saliency(0.812, 0.087), differs=(LEVEL,)),
-    _row("Table 1", "DAVIS", DAVIS, _saliency(0.834, 0.041), differs=(LEVEL,)),
-    _row(
+    _stan_row("Table 1", "FBMS", STAN_FBMS, _stan_saliency(0.812, 0.087), differs=(LEVEL,)),
+    _stan_row("Table 1", "DAVIS", STAN_DAVIS, _stan_saliency(0.834, 0.041), differs=(LEVEL,)),
+    _stan_row(
         "Table 2",
         "STAN",
         Test("davis16", "val"),
@@ -75,14 +60,14 @@ ROWS = (
         differs=("the text does not say how maps become masks: cut at 0.5",),
     ),
     *(
-        _row(
+        _stan_row(
             "Fig. 6a",
             name,
-            FBMS,
-            _saliency(),
+            STAN_FBMS,
+            _stan_saliency(),
             overrides=tuple(_OFF[part] for part in off),
             variant=True,
-            differs=(LABELS,),
+            differs=(STAN_LABELS,),
         )
         for name, off in {
             "OS": ("temporal_stream", "lstm", "conv3d", "attention"),
@@ -92,20 +77,20 @@ ROWS = (
             "STLC": ("attention",),
         }.items()
     ),
-    _row("Fig. 6a", "STAN", FBMS, _saliency(0.812, 0.087), differs=(LEVEL,)),
-    _row("Fig. 6b", "without coarse labels", FBMS, _saliency(), variant=True),
-    _row(
+    _stan_row("Fig. 6a", "STAN", STAN_FBMS, _stan_saliency(0.812, 0.087), differs=(LEVEL,)),
+    _stan_row("Fig. 6b", "without coarse labels", STAN_FBMS, _stan_saliency(), variant=True),
+    _stan_row(
         "Fig. 6c",
         "original flow",
-        FBMS,
-        _saliency(),
+        STAN_FBMS,
+        _stan_saliency(),
         overrides=('config.prior="flow"',),
         variant=True,
         differs=("the flow is grey: its speed alone, in three equal channels",),
     ),
-    _time("Table 3", "STAN", 2.144),
-    _time("Table 4", "optical flow", 0.739, PARTS),
-    _time("Table 4", "motion prior", 0.823, PARTS),
-    _time("Table 4", "network", 0.102, PARTS),
-    _time("Table 4", "refinement", 0.48, PARTS),
+    timed_row("stan", "Table 3", "STAN", 2.144),
+    timed_row("stan", "Table 4", "optical flow", 0.739, PARTS),
+    timed_row("stan", "Table 4", "motion prior", 0.823, PARTS),
+    timed_row("stan", "Table 4", "network", 0.102, PARTS),
+    timed_row("stan", "Table 4", "refinement", 0.48, PARTS),
 )
