@@ -15,7 +15,7 @@ from vsalient.errors import DataError, OptionError
 from vsalient.training.erasing import EraseList
 from vsalient.training.simplex import solve_simplex
 from vsalient.training.sources import open_pairs
-from vsalient.training.weak_labels import MapSource, fuse, given_weights, learn_weights, weak_label
+from vsalient.training.weak_labels import MapSource, fuse_maps, given_weights, learn_weights, weak_label
 
 SEQUENCES, FRAMES = ("bear", "bus"), 4
 
@@ -128,7 +128,7 @@ def test_the_good_source_outweighs_the_noise():
     fusion = learn_weights([source("good", good), source("noise", noise)], source("truth", truth))
     assert fusion.weights[0] > 0.95 and fusion.frames == 3
     assert fusion.fused <= min(fusion.alone) + 1e-12
-    direct = np.mean([(truth[k] - fuse([good[k], noise[k]], fusion.weights)) ** 2 for k in truth])
+    direct = np.mean([(truth[k] - fuse_maps([good[k], noise[k]], fusion.weights)) ** 2 for k in truth])
     assert fusion.fused == pytest.approx(float(direct), abs=1e-6)
 
 
@@ -144,7 +144,7 @@ def test_every_frame_counts_alike_whatever_its_size():
 
 def test_fusion_is_the_weighted_sum_at_the_first_map_s_size():
     first, second = np.full((4, 6), 0.2, np.float32), np.full((8, 12), 0.6, np.float32)
-    assert fuse([first, second], [0.25, 0.75]) == pytest.approx(np.full((4, 6), 0.5), abs=1e-6)
+    assert fuse_maps([first, second], [0.25, 0.75]) == pytest.approx(np.full((4, 6), 0.5), abs=1e-6)
 
 
 def test_labels_are_cut_between_the_two_modes():

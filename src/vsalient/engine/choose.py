@@ -104,7 +104,7 @@ def first_sound(
                 fuse=fuse,
                 exact=exact,
                 kind=place.kind,
-                reason=_said_once(reason, setbacks),
+                reason=_with_setbacks(reason, setbacks),
             )
             problem = None if plain or trial is None else _hold_against(runner, trial)
         except VsalientError:
@@ -127,7 +127,7 @@ def first_sound(
     raise AssertionError("there is always an attempt")
 
 
-def _said_once(reason: str, setbacks: Sequence[str]) -> str:
+def _with_setbacks(reason: str, setbacks: Sequence[str]) -> str:
     return "; ".join([reason, *setbacks])
 
 

@@ -113,6 +113,7 @@ class Engine:
             raise OptionError(f"{self.runner.name} needs the prior {', '.join(missing)} with each clip")
         height, width = frames[0].shape[1:]
         work = f"a clip of {len(frames)} frames at {width}×{height}"
+        # The runner is asked here and nowhere deeper: what a side remembers is looked up before and kept after.
         try:
             begun: list[Probabilities] = []
             for side in self._sides:
@@ -128,6 +129,7 @@ class Engine:
         except (RuntimeError, MemoryError) as error:
             problem = self._explained(error, work)
         else:
+            # A GPU may still be at work: nobody waits for it before the maps are asked for.
             return lambda: self._fetch(begun, work, None if outputs is None else list(outputs), len(indices))
         raise self._given_back(problem)
 

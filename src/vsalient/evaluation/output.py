@@ -93,7 +93,7 @@ def _prediction(result: PredictionResult) -> dict[str, Any]:
         "undefined_frames": result.dataset.undefined,
         "flagged_frames": result.dataset.flagged,
         "dataset": {name: _number(value) for name, value in result.dataset.results.items()},
-        "curves": {name: _numbers(curve) for name, curve in result.dataset.curves.items()},
+        "curves": {name: _json_numbers(curve) for name, curve in result.dataset.curves.items()},
         "sequences": [_sequence(sequence) for sequence in result.sequences],
     }
 
@@ -116,8 +116,8 @@ def _sequence(sequence: SequenceScores) -> dict[str, Any]:
         "results": {name: _number(value) for name, value in sequence.results().items()},
         "undefined_frames": sequence.undefined,
         "flagged_frames": sequence.flagged,
-        "curves": {name: _numbers(curve) for name, curve in sequence.curves.items()},
-        "per_frame": {name: _numbers(values) for name, values in sequence.values.items()},
+        "curves": {name: _json_numbers(curve) for name, curve in sequence.curves.items()},
+        "per_frame": {name: _json_numbers(values) for name, values in sequence.values.items()},
     }
 
 
@@ -129,7 +129,7 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def _numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
+def _json_numbers(values: np.ndarray[Any, Any]) -> list[float | None]:
     return [_number(value) for value in values]
 
 

@@ -50,6 +50,7 @@ def refine(
     unsure = (away <= UNSURE).astype(np.uint8) | _dilate_cells(between, 1)
     reach = (away <= SURE_REACH).astype(np.uint8) | _dilate_cells(doubtful, DOUBT) & (away <= REACH).astype(np.uint8)
     alpha = inside.astype(np.float32)
+    # All that follows looks at this part alone, and costs as much as it is large.
     top, bottom, left, right = _bounds(reach, 2 * REACH)
     if top >= bottom:
         return np.full((grid.height, grid.width), 255 if inside[0, 0] else 0, np.uint8)
@@ -75,6 +76,7 @@ def refine(
         about[view] = np.dstack([saliency[view], trust, _steepness(saliency[view]) / np.float32(grid.step), pull])
         guess, certain, steep, toward = band.sample(about).T
         if sharp:
+            # Divided by its own slope a ramp of any width becomes one of `EDGE_WIDTH` pixels, in the same place.
             guess = np.clip((guess - 0.5) / np.maximum(steep * np.float32(EDGE_WIDTH), 0.02) + 0.5, 0, 1)
         seen = np.clip(_by_color(band.sample(full), band.take(pixels)) + toward, 0, 1)
         mixed = guess + certain * (seen - guess)
@@ -89,6 +91,7 @@ def _fit_line(small: Pixels, alpha: Values, known: NDArray[np.bool_], away: Valu
     guide = cv2.resize(small, half, interpolation=cv2.INTER_AREA).astype(np.float32) * np.float32(1 / 255)
     share = cv2.resize(known.astype(np.float32), half, interpolation=cv2.INTER_AREA)
     target = np.asarray(cv2.resize(alpha, half, interpolation=cv2.INTER_AREA), np.float32)
+    # A cell that is partly unsure would teach the colours of the edge itself.
     certain = share > 0.99
     line, trust = color_line(guide, target, certain, radius=RADIUS // 2)
     line = box(line, 1)

@@ -7,7 +7,7 @@ from av.packet import Packet
 from av.stream import Stream
 
 _BACK = Fraction(1, 10)  # seconds: time that goes back further than this in one stream is another clock
-_HELD_AHEAD = Fraction(10)  # so is time that leaps further than this; both are what the ffmpeg program takes
+_LEAP = Fraction(10)  # so is time that leaps further than this; both are what the ffmpeg program takes
 _TOGETHER = Fraction(1)  # streams that leap by the same within this share their new clock, and stay in step
 
 
@@ -50,7 +50,7 @@ class SteadyClock:
         length = (packet.duration or step) * packet.time_base
         position = self._positions.setdefault(packet.stream_index, _Position(due=stored))
         time = stored + self._offsets[position.epoch]
-        leaps = not -_BACK <= time - position.due <= _HELD_AHEAD
+        leaps = not -_BACK <= time - position.due <= _LEAP
         if leaps:
             wanted = position.due - stored
             shared = (

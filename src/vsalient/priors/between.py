@@ -8,7 +8,7 @@ import numpy as np
 from vsalient.priors.flow import DisFlow, Flow, Grey, resize_flow
 from vsalient.types import SaliencyArray
 
-SPEED_STEPS = 4.0
+TOLERATED_LEVELS = 4.0
 """Grey levels by which a neighbour's picture, moved, may miss the frame before it counts for less."""
 
 
@@ -40,7 +40,7 @@ def find_between(flow: DisFlow, before: Grey, frame: Grey, after: Grey | None) -
         for other, way in ((before, back), (after, ahead))
     ]
     # The sigmoid of the difference: two exponentials' shares, without dividing nothing by nothing.
-    share = 1 / (1 + np.exp(np.clip((missed[0] - missed[1]) / SPEED_STEPS, -20, 20)))
+    share = 1 / (1 + np.exp(np.clip((missed[0] - missed[1]) / TOLERATED_LEVELS, -20, 20)))
     return Between(back, ahead, np.asarray(share, np.float32))
 
 

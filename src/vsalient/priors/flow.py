@@ -93,11 +93,13 @@ class DisFlow:
         scale = min(1.0, self.longest / max(height, width)) if self.longest else 1.0
         size = (max(_SMALLEST, round(width * scale)), max(_SMALLEST, round(height * scale)))
         grey = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+        # Areas are averaged on the way down: skipped pixels would flicker, and flicker looks like motion.
         smaller = size[0] * size[1] < grey.size
         return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR))
 
     def between(self, first: Grey, second: Grey) -> Flow:
         """Two pictures that `grey` made of frames of one size → the flow between them, (h, w, 2), in their pixels."""
+        # No start is given: that of the pair before would carry its errors on, and across cuts.
         flow: Flow = self._search.calc(first, second, None)
         return flow
 
@@ -109,4 +111,5 @@ def resize_flow(flow: Flow, size: tuple[int, int]) -> Flow:
         return flow
     smaller = size[0] * size[1] < height * width
     resized = cv2.resize(flow, size[::-1], interpolation=cv2.INTER_AREA if smaller else cv2.INTER_LINEAR)
+    # The two sides are rounded apart, so that x and y are scaled by numbers of their own.
     return np.asarray(resized * np.array([size[1] / width, size[0] / height], np.float32))

@@ -23,7 +23,7 @@ from vsalient.priors.superpixels import (
 )
 from vsalient.types import Pixels, SaliencyArray
 
-CENTRES = 214
+SUPERPIXEL_SIDE = 214
 """Longest side of the grid on which superpixels are computed: a quarter of 854 pixels."""
 
 
@@ -49,7 +49,7 @@ class MotionPrior:
         *,
         classifier: SuperpixelClassifier | None = None,
         features: DeepFeatures | None = None,
-        longest: int = CENTRES,
+        longest: int = SUPERPIXEL_SIDE,
     ) -> None:
         self.classifier = classifier
         self.features = features
@@ -71,6 +71,7 @@ class MotionPrior:
                 values = self.classifier(describe_superpixels(labels, maps))
             else:
                 values = own_motion(labels, own, unit)
+            # Coarse segmentations see whole objects, fine ones their outline: the mean has both.
             prior += values[labels] / len(segmentations)
         return np.clip(cv2.resize(prior, (width, height), interpolation=cv2.INTER_LINEAR), 0, 1)
 
@@ -85,6 +86,7 @@ class MotionPrior:
         height, width = flow.shape[:2]
         scale = min(1.0, self.longest / max(height, width))
         small = resize_flow(flow, (max(8, round(height * scale)), max(8, round(width * scale))))
+        # 1700 is twice the longer side at 480p: thresholds mean the same whatever the video's own size.
         return small, small - camera_flow(small), max(small.shape[:2]) / 1700
 
     def _maps(self, pixels: Pixels, small: Flow, own: Flow, unit: float) -> NDArray[np.float32]:
@@ -95,6 +97,7 @@ class MotionPrior:
         rows, columns = np.mgrid[0:height, 0:width].astype(np.float32)
         across, down = columns / width - 0.5, rows / height - 0.5
         speed, total = np.hypot(own[..., 0], own[..., 1]), np.hypot(small[..., 0], small[..., 1])
+        # Speeds have no largest value: these bring them into [0, 1), half at a few units.
         shift = own / (8 * unit + speed[..., None])
         maps = [
             *lab.transpose(2, 0, 1),

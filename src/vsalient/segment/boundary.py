@@ -103,6 +103,7 @@ class BoundarySnap:
                 f"The frame is {pixels.shape[1]}x{pixels.shape[0]} but its mask is "
                 f"{mask.shape[1]}x{mask.shape[0]}; boundary snapping needs both at one size."
             )
+        # Nothing to vote about, and the hierarchy is what costs.
         if not mask.any() or mask.all():
             return mask.copy()
         height, width = mask.shape
@@ -112,6 +113,7 @@ class BoundarySnap:
         if size != (width, height):
             pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
             inside = np.asarray(cv2.resize(inside, size, interpolation=cv2.INTER_AREA), dtype=np.float32)
+        # Shares of the mask are voted with, not a small mask: at the small size half a pixel would already be lost.
         snapped = majority(ContourHierarchy(self.detector(pixels)).superpixels(self.tau), inside)
         if size == (width, height):
             return snapped

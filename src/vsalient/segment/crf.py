@@ -100,6 +100,7 @@ class DenseCrf:
             small = _resize_image(pixels, size, cv2.INTER_AREA)
             small_unary = _resize_image(unary, size, cv2.INTER_AREA)
         appearance, smoothness = self._messages(small, small_unary, (width, height))
+        # Only the messages come from the small grid; the map's own say stays at full size, as sharp as it was.
         if size != (width, height):
             appearance = guided_upsample(appearance, small, pixels)
             smoothness = _resize_image(smoothness, (width, height), cv2.INTER_LINEAR)
@@ -119,6 +120,7 @@ class DenseCrf:
             lean = 2.0 * belief - 1.0
             appearance = bilateral(lean)
             smoothness = gaussian(lean)
+            # After the last update the belief is the caller's to make, at full size.
             if left:
                 belief = _sigmoid(unary + self.w1 * appearance + self.w2 * smoothness)
         return appearance, smoothness
@@ -147,6 +149,7 @@ class _Gaussian:
     """The smoothness kernel on a grid, normalised as D^-1/2 K D^-1/2; `deviations` are (x, y) in cells."""
 
     def __init__(self, shape: tuple[int, int], deviations: tuple[float, float]) -> None:
+        # Beyond four deviations lies less than a ten-thousandth of the kernel.
         taps = [2 * int(np.ceil(4.0 * deviation)) + 1 for deviation in deviations]
         self._kernels = [
             cv2.getGaussianKernel(count, deviation, cv2.CV_32F)
@@ -160,6 +163,7 @@ class _Gaussian:
 
     def _blur(self, image: Float) -> Float:
         horizontal, vertical = self._kernels
+        # Nothing beyond the border: the norm makes up for what a pixel there lacks.
         blurred = cv2.sepFilter2D(image, cv2.CV_32F, horizontal, vertical, borderType=cv2.BORDER_CONSTANT)
         return np.asarray(blurred, dtype=np.float32)
 
@@ -180,6 +184,7 @@ def guided_upsample(values: Float, small: Pixels, pixels: Pixels) -> Float:
         target[..., i] = _box_mean(guide[i] * values) - means[i] * mean
         for j in range(i, 3):
             covariance[..., i, j] = covariance[..., j, i] = _box_mean(guide[i] * guide[j]) - means[i] * means[j]
+    # Where a window has one colour the fit is free: this keeps it flat, and the system solvable.
     covariance[..., range(3), range(3)] += _GUIDE_SMOOTHING
     slopes = _solve3(covariance, target)
     offset = mean - sum(slopes[i] * means[i] for i in range(3))

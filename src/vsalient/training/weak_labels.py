@@ -130,7 +130,7 @@ def given_weights(sources: Sequence[MapSource], weights: Sequence[float] | None 
     return Fusion(tuple(s.name for s in sources), tuple(w / sum(values) for w in values))
 
 
-def fuse(maps: Sequence[SaliencyArray], weights: Sequence[float]) -> SaliencyArray:
+def fuse_maps(maps: Sequence[SaliencyArray], weights: Sequence[float]) -> SaliencyArray:
     """Eq. 7: the weighted sum of (H, W) maps in [0, 1]; all are brought to the first one's size, bilinearly."""
     total = np.zeros(maps[0].shape, np.float32)
     for weight, saliency in zip(weights, maps, strict=True):
@@ -179,7 +179,7 @@ def write_labels(
             if truth is not None and (sequence, frame) in manual:
                 kind, mask = "manual", truth.read(sequence, frame) >= 0.5
             else:
-                mask = weak_label(fuse([s.read(sequence, frame) for s in sources], fusion.weights))
+                mask = weak_label(fuse_maps([s.read(sequence, frame) for s in sources], fusion.weights))
                 mask = erase.clean(sequence, frame, mask)
                 if not mask.any():
                     counts["empty"] += 1
