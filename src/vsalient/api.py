@@ -197,8 +197,9 @@ def list_models() -> dict[str, WeightsEntry]:
 
 
 def _parameters(network: "nn.Module | Network") -> int:
-    module: Any = getattr(network, "module", network)
-    return sum(parameter.numel() for parameter in module.parameters())
+    from vsalient.models.network import describe
+
+    return sum(parameter.numel() for parameter in describe(network).module.parameters())
 
 
 def _loaded(model: str | Path | Model) -> Model:
