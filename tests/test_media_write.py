@@ -138,6 +138,21 @@ def test_alpha_comes_back_from_prores(tmp_path: Path, vfr: Path) -> None:
         assert np.abs(got[:, :, 3].astype(int) - np.round(wanted * 255)).max() <= 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "ending", "width", "expected"),
+    [("overlay", ".mp4", 640, {"rc-lookahead": None}), ("overlay", ".mp4", 3840, {"rc-lookahead": "3"}),
+     ("video", ".mp4", 3840, {"rc-lookahead": None}), ("alpha", ".webm", 3840, {"lag-in-frames": "0"})],
+)  # fmt: skip
+def test_encoders_look_few_large_pictures_ahead(
+    tmp_path: Path, kind: str, ending: str, width: int, expected: dict[str, str | None]
+) -> None:
+    info = VideoInfo(tmp_path / "in.mp4", width, width * 9 // 16, Fraction(25), Fraction(1, 25))
+    out = open_output(kind, tmp_path / f"out{ending}", info)
+    options = out._encoder._stream.codec_context.options  # type: ignore[attr-defined]
+    out.abort()
+    assert {name: options.get(name) for name in expected} == expected
+
+
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".mov"])
 def test_sound_is_copied_packet_by_packet(tmp_path: Path, vfr: Path, suffix: str) -> None:
     path = tmp_path / f"out{suffix}"

@@ -30,6 +30,9 @@ from vsalient.types import VideoInfo
 log = logging.getLogger(__name__)
 
 _FINEST = 10**9  # units a second
+_LARGE = 3000 * 2000  # pixels
+_SPARING: dict[str, dict[str, str]] = {"libx264": {"rc-lookahead": "3"}}
+"""Encoder -> what spares memory for large pictures: those that it looks ahead at, ten otherwise, weigh 16 MB each."""
 _BT709 = 1  # in FFmpeg's enums of primaries, transfer and matrix alike
 
 
@@ -126,7 +129,10 @@ class VideoEncoder:
 
     def _add_stream(self, container: OutputContainer, info: VideoInfo) -> VideoStream:
         rate = info.rate or Fraction(25)
-        stream = container.add_stream(self._encoding.codec, rate=rate, options=dict(self._encoding.options))
+        large = info.width * info.height >= _LARGE and self._encoding.pixel_format != "gray"
+        sparing = _SPARING.get(self._encoding.codec, {}) if large else {}
+        options = {**sparing, **self._encoding.options}
+        stream = container.add_stream(self._encoding.codec, rate=rate, options=options)
         assert isinstance(stream, VideoStream)
         stream.width, stream.height = info.width, info.height
         if self._pad:

@@ -34,7 +34,7 @@ def share_heaps() -> None:
             # The network's features are smaller: what they gave back is kept for the next layer, since to get it from
             # the system again costs a page fault for every 4 KiB, a third of the network's time in bfloat16.
             library.mallopt(mmap_threshold, 16 << 20)
-            library.mallopt(trim_threshold, 64 << 20)
+            library.mallopt(trim_threshold, 32 << 20)
 
 
 def rest_soon() -> None:
