@@ -17,9 +17,10 @@ from PIL import Image
 
 from vsalient.segment import rle
 from vsalient.segment.boundary import BoundarySnap
-from vsalient.segment.cleanup import InstanceTracker, TemporalMedian, fill_holes, keep_largest, remove_specks
+from vsalient.segment.cleanup import TemporalMedian, fill_holes, keep_largest, remove_specks
 from vsalient.segment.crf import DenseCrf
 from vsalient.segment.measure import measure
+from vsalient.segment.objects import InstanceTracker
 from vsalient.segment.thresholds import parse_threshold
 from vsalient.types import Pixels, SaliencyArray
 
@@ -79,7 +80,7 @@ def steps() -> dict[str, Callable[[int, Pixels, SaliencyArray], object]]:
     found["fill holes"] = lambda i, p, s: fill_holes(s >= 0.5)
     found["largest 1"] = lambda i, p, s: keep_largest(s >= 0.5, 1)
     found["median of 5"] = lambda i, p, s: median.push(i, s >= 0.5)
-    found["instances"] = lambda i, p, s: tracker.push(s >= 0.5)
+    found["instances"] = lambda i, p, s: tracker.push(s >= 0.5, p)
     found["measures"] = lambda i, p, s: measure(s >= 0.5, s)
     found["COCO run lengths"] = lambda i, p, s: rle.encode(s >= 0.5)
     return found

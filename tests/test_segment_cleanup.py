@@ -3,8 +3,9 @@ import pytest
 from scipy import ndimage
 
 from vsalient.errors import OptionError
-from vsalient.segment.cleanup import InstanceTracker, TemporalMedian, fill_holes, keep_largest, remove_specks
+from vsalient.segment.cleanup import TemporalMedian, fill_holes, keep_largest, remove_specks
 from vsalient.segment.measure import measure, measure_instances
+from vsalient.segment.objects import InstanceTracker
 
 EIGHT = np.ones((3, 3))
 

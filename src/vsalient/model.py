@@ -16,9 +16,11 @@ from vsalient.inputs import check_input, open_input
 from vsalient.pipeline import saliency_maps
 from vsalient.procedure import Clips, Procedure
 from vsalient.run import Maps
+from vsalient.segment.choosing import chosen
 from vsalient.segment.masks import Masks
 from vsalient.segment.segmenter import Cleanup, Segmenting, Unsegmented
 from vsalient.segment.thresholds import parse_frame_threshold
+from vsalient.segment.wanted import Wanted
 from vsalient.types import Frame, Result
 from vsalient.vocabulary import Cuts, Protocol, Tail
 
@@ -86,6 +88,8 @@ class Model:
         cuts: Cuts = "auto",
         fast: bool = False,
         resolution: str | None = None,
+        keep: Iterable[str | tuple[float, ...]] = (),
+        ignore: Iterable[str | tuple[float, ...]] = (),
         start: float | None = None,
         end: float | None = None,
         rate: float | Fraction = 25,
@@ -104,6 +108,8 @@ class Model:
             cuts: "off" takes the video as one scene; "auto" makes each scene between hard cuts a sequence of its own.
             fast: the network sees every second frame; the maps between are carried along the flow.
             resolution: the network's input, such as "short:480" or "area:256x448"; None for the model's own.
+            keep: points on the objects wanted, "X,Y" or "X,Y@TIME" or (x, y) or (x, y, seconds); none keeps all.
+            ignore: boxes (left, top, right, bottom) or "LEFT,TOP,RIGHT,BOTTOM": what comes up in one is left out.
             start: seconds of presentation time to begin at (files only).
             end: seconds to stop before (files only).
             rate: frames a second, for the times of frames that have none of their own.
@@ -122,7 +128,8 @@ class Model:
             cuts=cuts,
             fast=fast,
         )
-        return self.run(source, clips, start=start, end=end, rate=rate)
+        wanted = Wanted.parse(keep, ignore)
+        return self.run(source, clips, wanted=wanted, start=start, end=end, rate=rate)
 
     def segment(
         self,
@@ -134,6 +141,8 @@ class Model:
         clean: Cleanup | None = None,
         instances: bool = False,
         clips: Clips | None = None,
+        keep: Iterable[str | tuple[float, ...]] = (),
+        ignore: Iterable[str | tuple[float, ...]] = (),
         start: float | None = None,
         end: float | None = None,
         rate: float | Fraction = 25,
@@ -148,6 +157,8 @@ class Model:
             clean: what is done to masks after the threshold.
             instances: number the objects; `result.instances` has the numbers.
             clips: how the network is run, where not as the model's own settings say.
+            keep: as for `predict`, like ignore.
+            ignore: what comes up there is left out.
             start: seconds to begin at.
             end: seconds to stop before.
             rate: frames a second.
@@ -156,9 +167,10 @@ class Model:
             OptionError: a setting is wrong; raised at once, before anything is read.
             VsalientError: as for `predict`.
         """
-        wanted = refine if isinstance(refine, str) else tuple(refine)
-        masks = Masks(threshold=threshold, scope=scope, refine=wanted, clean=clean or Cleanup(), instances=instances)
-        return self.run(source, clips or Clips(), masks, start=start, end=end, rate=rate)
+        steps = refine if isinstance(refine, str) else tuple(refine)
+        masks = Masks(threshold=threshold, scope=scope, refine=steps, clean=clean or Cleanup(), instances=instances)
+        wanted = Wanted.parse(keep, ignore)
+        return self.run(source, clips or Clips(), masks, wanted=wanted, start=start, end=end, rate=rate)
 
     def run(
         self,
@@ -166,6 +178,7 @@ class Model:
         clips: Clips,
         masks: Masks | None = None,
         *,
+        wanted: Wanted | None = None,
         start: float | None = None,
         end: float | None = None,
         rate: float | Fraction = 25,
@@ -174,7 +187,7 @@ class Model:
         procedure, segmenting = planned(self.entry, clips, masks)
         check_input(source, start, end, rate)
         opens = functools.partial(open_input, source, start=start, end=end, rate=rate)
-        return self._results(opens, procedure, segmenting, stem_of_input(source))
+        return self._results(opens, procedure, segmenting, stem_of_input(source), wanted)
 
     def maps(
         self,
@@ -200,8 +213,9 @@ class Model:
         procedure: Procedure,
         segmenting: Segmenting | Unsegmented,
         sequence: str,
+        wanted: Wanted | None,
     ) -> Iterator[Result]:
-        with opens() as source, closing(self.maps(source, procedure)) as maps:
+        with opens() as source, closing(chosen(self.maps(source, procedure), wanted)) as maps:
             segmenter = segmenting.begin(sequence, opens)
             for frame, saliency in maps:
                 yield from segmenter.push(frame, saliency)

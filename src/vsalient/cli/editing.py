@@ -15,10 +15,11 @@ from vsalient.outputs.kinds import KINDS
 if TYPE_CHECKING:
     from vsalient.cli.shared.naming import Job
     from vsalient.outputs.looks import Choice
+    from vsalient.segment.wanted import Wanted
 
 _NAMES = (
     "matte", "levels", "holes", "specks", "choke", "feather", "steady", "keep_spill", "invert", "behind",
-    "codec", "quality", "preset", "bits", "stills",
+    "codec", "quality", "preset", "bits", "stills", "keep", "ignore",
 )  # fmt: skip
 _MATTED = ("alpha", "foreground", "cutout", "matte", "fill")
 
@@ -73,6 +74,16 @@ class Editing:
             endings[kind] = ending_for(KINDS[kind], choice, endings.get(kind))
         return {"matte": matte, "behind": given["behind"], "encoding": None if choice == Choice() else choice}
 
+    def wanted(self) -> "Wanted | None":
+        """Which of the objects that are found are kept; None for all.
+
+        Raises:
+            OptionError: a point or box makes no sense.
+        """
+        from vsalient.segment.wanted import Wanted
+
+        return Wanted.parse(self.given["keep"], self.given["ignore"])
+
     def sources(self, found: "Sequence[Path]") -> "list[Path]":
         """The inputs; with --stills every picture of a folder is one."""
         if not self.given["stills"]:
@@ -124,6 +135,12 @@ def editing_options(command: Command) -> Command:
         return command(*args, editing=Editing({name: values.pop(name) for name in _NAMES}), **values)
 
     return options(
+        option("Objects", "--keep", multiple=True, metavar="X,Y[@TIME]",
+               help="Keep only the object at this pixel of the first frame, or at this time, through the whole film; "
+                    "may be given several times."),
+        option("Objects", "--ignore", multiple=True, metavar="LEFT,TOP,RIGHT,BOTTOM",
+               help="Leave out objects that come up in this box of pixels, wherever they go; may be given several "
+                    "times."),
         option("Matte", "--matte", type=click.Choice(["soft", "sharp", "raw"]),
                help="How edges of alpha, foreground, cutout, matte and fill are made: sharp finds them by colour and "
                     "makes them two pixels wide where colours do not tell, soft keeps fine hair and blur, raw is the "

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from vsalient.outputs.output import Output
     from vsalient.run import Maps
     from vsalient.segment.segmenter import Segmenting, Unsegmented
+    from vsalient.segment.wanted import Wanted
 
 
 class Pieces(Protocol):
@@ -51,6 +53,7 @@ class Worker:
         span: start, end in seconds, and frames a second of frame folders.
         reading: which frames are taken, and how.
         segmenting: from maps to masks.
+        wanted: which of the objects that are found are kept; None for all.
         maps: input -> its maps made earlier; None when the model makes them.
         model: loaded so far.
         long: splits long films; None leaves them whole.
@@ -64,6 +67,7 @@ class Worker:
     span: tuple[float | None, float | None, float | None]
     segmenting: "Segmenting | Unsegmented"
     reading: Reading = field(default_factory=Reading)
+    wanted: "Wanted | None" = None
     maps: dict[Path, Path] | None = None
     model: "Model | None" = None
     long: "Pieces | None" = None
@@ -72,13 +76,16 @@ class Worker:
     def work(self, task: Task, claim: Claim | None = None) -> Outcome:
         """Write all of a task's outputs; whoever has the claim guards it."""
         from vsalient.run import write_all
+        from vsalient.segment.choosing import chosen
 
         path, name, report = Path(task.source), self.named(Path(task.source)), Report()
         with telling(task.source) as outcome, ExitStack() as stack:
             # The source is opened first: whether it can be read is known long before PyTorch is loaded.
             source = stack.enter_context(self.open(path, deep=self.looks.deep))
             self.console.detail(f"{name}: {_describe(source.info)}")
-            maps = self._maps(task, source, report, stack)
+            if self.wanted is not None:
+                self.wanted.check_size(source.info.width, source.info.height)
+            maps = chosen(self._maps(task, source, report, stack), self.wanted, partial(report.busy, "segment"))
             segmenter = self.segmenting.begin(stem_of(path), lambda: self.open(path))
             frames = expected_frames(source.info, *self.span[:2])
             with self._opened(task, source.info) as outputs, self.console.frames(task.source, frames) as bar:

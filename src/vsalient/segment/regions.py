@@ -21,10 +21,22 @@ def label(mask: MaskArray, connectivity: int = 8) -> tuple[int, Labels]:
 
 def label_with_areas(mask: MaskArray, connectivity: int = 8) -> tuple[int, Labels, Labels]:
     """Return the same, and each label's area in pixels."""
+    count, labels, areas, _ = label_with_boxes(mask, connectivity)
+    return count, labels, areas
+
+
+def label_with_boxes(mask: MaskArray, connectivity: int = 8) -> tuple[int, Labels, Labels, Labels]:
+    """Return the same, each label's area, and each label's top, left, height and width, (labels, 4)."""
     count, labels, stats, _ = cv2.connectedComponentsWithStats(
         mask.view(np.uint8), connectivity=connectivity, ltype=cv2.CV_32S
     )
-    return count, np.asarray(labels, dtype=np.int32), np.asarray(stats[:, cv2.CC_STAT_AREA], dtype=np.int32)
+    order = (cv2.CC_STAT_TOP, cv2.CC_STAT_LEFT, cv2.CC_STAT_HEIGHT, cv2.CC_STAT_WIDTH)
+    return (
+        count,
+        np.asarray(labels, np.int32),
+        np.asarray(stats[:, cv2.CC_STAT_AREA], dtype=np.int32),
+        np.asarray(stats[:, order], np.int32),
+    )
 
 
 def select(keep: NDArray[np.bool_], labels: Labels) -> MaskArray:

@@ -8,13 +8,14 @@ from math import ceil
 from vsalient.errors import InputError, OptionError
 from vsalient.segment.binarise import IndexedMask, Threshold
 from vsalient.segment.cleanup import (
-    InstanceTracker,
     TemporalMedian,
     fill_holes,
     keep_largest,
     remove_specks,
 )
+from vsalient.segment.looks import pictured
 from vsalient.segment.maxf import MaxFThreshold
+from vsalient.segment.objects import InstanceTracker
 from vsalient.types import Binarise, Frame, MaskArray, Pixels, Result, SaliencyArray, halve
 
 MapRefiner = Callable[[Pixels, SaliencyArray], SaliencyArray]
@@ -224,4 +225,6 @@ class Segmenter:
     def _segment(self, index: int, mask: MaskArray) -> Result:
         frame, saliency = self._held.pop(index)
         mask = self._cleanup.apply(mask)
-        return Result(frame, saliency, mask, self._tracker.push(mask) if self._tracker else None)
+        return Result(
+            frame, saliency, mask, self._tracker.push(mask, pictured(frame, saliency)) if self._tracker else None
+        )

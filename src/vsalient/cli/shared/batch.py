@@ -57,6 +57,7 @@ def start(
         VsalientError: what is wrong with the inputs or outputs, or what ended the batch.
     """
     many, batch, editing = Many.current(), choices.batch, choices.editing
+    wanted = editing.wanted()
     sources = editing.sources(many.inputs(inputs, keep_going=batch.keep_going, quiet=batch.quiet))
     outputs = replace(choices.outputs, output=many.output(choices.outputs.output))
     plan = editing.checked(outputs.plan(model=name, endings=endings, skip_existing=batch.skip_existing))
@@ -70,6 +71,7 @@ def start(
         span=choices.span.seconds,
         reading=choices.span.reading(),
         segmenting=segmenting,
+        wanted=wanted,
         maps=maps(sources) if maps is not None else None,
     )
     if batch.dry_run:
