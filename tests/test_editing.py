@@ -11,6 +11,7 @@ from PIL import Image
 from media_files import write_video
 from tiny_model import install, stripe_mask, stripes, write_clip
 from vsalient.cli.app import main
+from vsalient.matte import Matte, Matter
 from vsalient.outputs.encodings import has_hevc_alpha
 
 SIZE = (192, 128)
@@ -84,6 +85,22 @@ def test_alpha_and_colours_as_two_files_make_the_picture_again(place: Path) -> N
     mixed = fill[2] * (alpha[2][..., :1] / 255)
     assert np.abs(mixed - whole[2]).mean() < 3
     np.testing.assert_array_equal(alpha[2][..., 0] >= 128, mask(2))
+
+
+def test_outputs_share_one_matte_a_frame(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run("in.mp4", "-w", "cutout", "-o", "alone", "-q") == 0
+    made: list[int] = []
+    plain = Matter.__call__
+
+    def counted(self: Matter, *given: np.ndarray) -> Matte:
+        made.append(1)
+        return plain(self, *given)
+
+    monkeypatch.setattr(Matter, "__call__", counted)
+    assert run("in.mp4", "-w", "alpha,foreground,cutout,matte,fill", "-o", "all", "-q") == 0
+    assert len(made) == 4
+    for path in (place / "alone" / "in_cutout").iterdir():
+        assert path.read_bytes() == (place / "all" / "in_cutout" / path.name).read_bytes()
 
 
 def test_invert_keeps_the_ground(place: Path) -> None:

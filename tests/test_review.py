@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from moving_square import scene
 from tiny_model import install, stripe_mask, write_clip
 from vsalient.cli.app import main
 from vsalient.review.doubt import Doubt, to_review
+from vsalient.review.recorder import Recorder
+from vsalient.types import Frame, VideoInfo
 
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
 
@@ -101,13 +104,26 @@ def test_the_report_in_a_browser(place: Path, browser: Any) -> None:
     assert np.abs(weak - film[inside]).mean() < 4 and np.abs(strong - [255, 45, 85]).mean() < 12
     cut = show(page, 7, view="map", threshold=50)
     assert set(np.unique(cut)) == {0, 255}
-    assert page.locator("#curves svg").count() == 3 and page.locator("#review button").count() >= 1
+    assert {"decode", "model", "finish"} <= set(page.evaluate("Object.keys(FACTS.stages)"))
+    assert page.evaluate("Math.min(...Object.values(FACTS.stages).flat())") >= 0
+    assert page.locator("#curves svg").count() == 4 and page.locator("#review button").count() >= 1
     page.locator("#review button").first.click()
     page.wait_for_function("!film.seeking && !dirty")
     page.locator("#play").click()
     page.wait_for_function("+document.body.dataset.frame >= 10", timeout=10_000)
     assert not errors
     page.close()
+
+
+def test_a_page_stays_below_25_mb_a_minute_whatever_is_filmed(tmp_path: Path) -> None:
+    rng, seconds, rate = np.random.default_rng(0), 20, 5
+    info = VideoInfo(tmp_path / "noise.mp4", 320, 240, Fraction(rate), Fraction(1, rate))
+    recorder = Recorder(tmp_path / "noise.html", info, ["map"], stages=lambda: {"model": 1.0})
+    for index in range(seconds * rate):
+        pixels = rng.integers(0, 256, (240, 320, 3), np.uint8)
+        recorder.write(Frame(pixels, index, index, Fraction(1, rate)), [rng.random((240, 320), np.float32)])
+    recorder.close()
+    assert (tmp_path / "noise.html").stat().st_size < 25e6 * seconds / 60
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

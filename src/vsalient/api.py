@@ -195,7 +195,15 @@ def write(
         procedure, segmenting = planned(loaded.entry, clips or Clips(), masks)
         file = frames.info.path if frames.info.path.is_file() else None
         report = Report()
-        with opened(targets, frames.info, source=file, span=(start, end), overwrite=overwrite, looks=looks) as sinks:
+        with opened(
+            targets,
+            frames.info,
+            source=file,
+            span=(start, end),
+            overwrite=overwrite,
+            looks=looks,
+            stages=lambda: report.stages,
+        ) as sinks:
             again = functools.partial(open_input, source, start=start, end=end, rate=rate)
             segmenter = segmenting.begin(stem_of_input(source), again)
             maps = chosen(loaded.maps(frames, procedure, report), wanted, functools.partial(report.busy, "segment"))

@@ -17,6 +17,7 @@ from vsalient.vocabulary import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from vsalient.cli.shared.console import Console
+    from vsalient.figures import Report
     from vsalient.media import Source
 
 FramesWithMaps = Iterator[tuple[Frame, SaliencyArray]]
@@ -90,22 +91,24 @@ class Look:
 
         return Console(quiet=self.quiet)
 
-    def maps(self, text: str, stack: ExitStack, console: "Console") -> FramesWithMaps:
+    def maps(self, text: str, stack: ExitStack, console: "Console", report: "Report | None" = None) -> FramesWithMaps:
         """Frames with maps: of a model by name or weights file, or of gray pictures or a gray video made earlier.
 
         Args:
             text: which.
             stack: closes what is opened.
             console: speaks on stderr.
+            report: is kept up to date.
         """
         from vsalient.figures import Report
         from vsalient.media import open_source
         from vsalient.run import made_earlier
 
+        report = report or Report()
         source: Source = stack.enter_context(open_source(self.film))
         path = Path(text)
         if path.exists() and path.suffix != ".safetensors":
-            made = made_earlier(source, stack.enter_context(open_source(path)), Report())
+            made = made_earlier(source, stack.enter_context(open_source(path)), report)
             stack.callback(made.close)
             return made
         from vsalient.checkpoints import find_entry
@@ -114,7 +117,7 @@ class Look:
 
         model = load_with_progress(console, text, None, self.device, "auto", exact=False, flip=False, offline=False)
         console.say(f"{model.name} on {model.description}")
-        maps = model.maps(source, plan_procedure(find_entry(text)), Report())
+        maps = model.maps(source, plan_procedure(find_entry(text)), report)
         stack.callback(maps.close)
         return maps
 
@@ -163,6 +166,7 @@ def record(page: Path, look: Look, texts: Sequence[str]) -> int:
         InputError: there are no frames, or not as many of one as of the other.
     """
     from vsalient.cli.shared.inputs import expected_frames
+    from vsalient.figures import Report
     from vsalient.media import open_source
     from vsalient.review.recorder import Recorder
 
@@ -173,8 +177,11 @@ def record(page: Path, look: Look, texts: Sequence[str]) -> int:
         names = [name_of(text) for text in texts]
         if len(set(names)) < len(names):
             names = [f"{name} {letter}" for name, letter in zip(names, "AB", strict=False)]
-        feeds = [look.maps(text, stack, console) for text in texts]
-        recorder = Recorder(page, info, names, overwrite=look.overwrite)
+        reports = [Report() for _ in texts]
+        feeds = [look.maps(text, stack, console, report) for text, report in zip(texts, reports, strict=True)]
+        # Of two models side by side nobody could tell the stages apart.
+        stages = (lambda: reports[0].stages) if len(texts) == 1 else None
+        recorder = Recorder(page, info, names, overwrite=look.overwrite, stages=stages)
         count = 0
         try:
             with console.frames(film.name, expected_frames(info, None, None)) as bar:

@@ -88,7 +88,7 @@ class Worker:
             maps = chosen(self._maps(task, source, report, stack), self.wanted, partial(report.busy, "segment"))
             segmenter = self.segmenting.begin(stem_of(path), lambda: self.open(path))
             frames = expected_frames(source.info, *self.span[:2])
-            with self._opened(task, source.info) as outputs, self.console.frames(task.source, frames) as bar:
+            with self._opened(task, source.info, report) as outputs, self.console.frames(task.source, frames) as bar:
                 write_all(
                     maps, outputs, report, segmenter=segmenter, on_result=lambda _, so_far: bar.advance(so_far.frames)
                 )
@@ -116,20 +116,30 @@ class Worker:
         return made_earlier(source, made, report, cuts=self.procedure.cuts and made.info.path != path)
 
     def _shows_pictures(self, task: Task) -> bool:
-        """Whether an output shows the frames, or masks are made with them."""
+        """Whether an output shows the frames, or masks are made or objects told apart with them."""
         from vsalient.outputs.kinds import find_kind
         from vsalient.segment.segmenter import Unsegmented
 
-        return not isinstance(self.segmenting, Unsegmented) or any(find_kind(kind).colour for kind in task.outputs)
+        if self.wanted is not None or not isinstance(self.segmenting, Unsegmented):
+            return True
+        return any(find_kind(kind).colour for kind in task.outputs)
 
-    def _opened(self, task: Task, info: VideoInfo) -> "AbstractContextManager[list[Output]]":
+    def _opened(self, task: Task, info: VideoInfo, report: Report) -> "AbstractContextManager[list[Output]]":
         from vsalient.media.addresses import address_of
         from vsalient.outputs import opened
 
         path = Path(task.source)
         sound = path if path.is_file() or address_of(path) is not None else None
         targets, span = list(task.outputs.items()), self.span[:2]
-        return opened(targets, info, source=sound, span=span, overwrite=task.redo, looks=self.looks)
+        return opened(
+            targets,
+            info,
+            source=sound,
+            span=span,
+            overwrite=task.redo,
+            looks=self.looks,
+            stages=lambda: report.stages,
+        )
 
     def open(self, path: Path, *, deep: bool = False) -> "Source":
         """Open an input, in the span that was asked for; `deep` for its pictures in all their bits."""

@@ -1,6 +1,8 @@
 """The outputs for editors: the object cut out by a matte, with alpha, on another ground, or as two files."""
 
+import threading
 from typing import TYPE_CHECKING, Any
+from weakref import WeakKeyDictionary
 
 import cv2
 import numpy as np
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Cut:
-    """Makes the matte of each result, in order.
+    """Makes the matte of each result, in order; outputs that share one have each frame's made once, by the first.
 
     Args:
         looks: `matte` says how.
@@ -32,13 +34,29 @@ class Cut:
 
         self._matter, self._deep = Matter(looks.matte), deep
         self._scene = 0
+        self._lock = threading.Lock()
+        # A matte lives as long as its result: until the last output has done with it.
+        self._made: WeakKeyDictionary[Result, Matte] = WeakKeyDictionary()
+
+    @classmethod
+    def of(cls, given: Opening, *, deep: bool = False) -> "Cut":
+        """The one that all outputs of a run share, with colours of as many bits."""
+        name = "deep cut" if deep else "cut"
+        cut = given.shared.get(name)
+        if not isinstance(cut, Cut):
+            cut = given.shared[name] = cls(given.looks, deep=deep)
+        return cut
 
     def __call__(self, result: Result) -> "Matte":
         """Cut out one frame."""
-        if result.frame.scene != self._scene:
-            self._scene = result.frame.scene
-            self._matter.reset()
-        return self._matter(result.frame.pixels, result.cover, deep_pixels(result) if self._deep else None)
+        with self._lock:
+            if result not in self._made:
+                if result.frame.scene != self._scene:
+                    self._scene = result.frame.scene
+                    self._matter.reset()
+                deep = deep_pixels(result) if self._deep else None
+                self._made[result] = self._matter(result.frame.pixels, result.cover, deep)
+            return self._made[result]
 
     def rgba(self, result: Result) -> NDArray[Any]:
         """(H, W, 4), straight alpha; uint16 where the colours are deep."""
@@ -55,7 +73,7 @@ class Cut:
 
 def alpha(given: Opening) -> Output:
     """The object with a transparent ground: VP9 or ProRes 4444 with the sound, or a GIF or WebP animation."""
-    paint = Cut(given.looks, deep=given.looks.deep).rgba
+    paint = Cut.of(given, deep=given.looks.deep).rgba
     if given.path.suffix.lower() in (".gif", ".webp"):
         return AnimationOutput(given, paint)
     return film(given, encodings("alpha", given.looks.encoding), paint)
@@ -65,7 +83,7 @@ def foreground(given: Opening) -> Output:
     """The object on another ground."""
     from vsalient.outputs.backgrounds import Plain, parse_background
 
-    looks, cut = given.looks, Cut(given.looks)
+    looks, cut = given.looks, Cut.of(given)
     behind = Plain(looks.background) if looks.behind is None else parse_background(looks.behind)
 
     def paint(result: Result) -> Pixels:
@@ -78,18 +96,18 @@ def foreground(given: Opening) -> Output:
 
 def matte(given: Opening) -> Output:
     """Alpha alone, as gray levels over the full range."""
-    return film(given, encodings("levels", given.looks.encoding), Cut(given.looks).alpha, sound=False)
+    return film(given, encodings("levels", given.looks.encoding), Cut.of(given).alpha, sound=False)
 
 
 def fill(given: Opening) -> Output:
     """The object's own colours alone, not yet multiplied by alpha: the other half of `matte`."""
-    paint = Cut(given.looks, deep=given.looks.deep).colors
+    paint = Cut.of(given, deep=given.looks.deep).colors
     return film(given, encodings("colour", given.looks.encoding), paint)
 
 
 def cutouts(given: Opening) -> Output:
     """RGBA pictures with soft alpha; what is transparent is black or the object's nearest colour."""
-    cut = Cut(given.looks)
+    cut = Cut.of(given)
     return PictureFolder(given, lambda result: rgba_png(cut.rgba(result)))
 
 

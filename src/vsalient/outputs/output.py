@@ -1,10 +1,11 @@
 """What every output offers, and what it is opened with."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from vsalient.outputs.looks import Looks
 from vsalient.types import Result, VideoInfo
@@ -72,6 +73,8 @@ class Opening:
         span: seconds of the source that become time zero of the output, and at which it ends, where it was cut.
         overwrite: replace what exists.
         looks: how it looks.
+        stages: seconds that each stage of the run has been busy so far, by name; None where nobody counts.
+        shared: what the outputs of one run have in common, by name.
     """
 
     path: Path
@@ -80,3 +83,5 @@ class Opening:
     span: tuple[float | None, float | None] = (None, None)
     overwrite: bool = False
     looks: Looks = field(default_factory=Looks)
+    stages: Callable[[], Mapping[str, float]] | None = None
+    shared: dict[str, Any] = field(default_factory=dict)

@@ -3,8 +3,10 @@
 import contextlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from vsalient.errors import OptionError, OutputError
 from vsalient.files import refuse_existing
@@ -71,6 +73,8 @@ def open_output(
     span: tuple[float | None, float | None] = (None, None),
     overwrite: bool = False,
     looks: Looks | None = None,
+    stages: Callable[[], Mapping[str, float]] | None = None,
+    shared: dict[str, Any] | None = None,
 ) -> Output:
     """Check and open one output; arguments as of `Opening`.
 
@@ -80,7 +84,16 @@ def open_output(
     """
     kind, path = find_kind(kind), Path(path)
     check_output(kind, path, info, source=source, overwrite=overwrite)
-    given = Opening(path=path, info=info, source=source, span=span, overwrite=overwrite, looks=looks or Looks())
+    given = Opening(
+        path=path,
+        info=info,
+        source=source,
+        span=span,
+        overwrite=overwrite,
+        looks=looks or Looks(),
+        stages=stages,
+        shared={} if shared is None else shared,
+    )
     output = kind.opener()(given)
     assert isinstance(output, Output)
     return output
@@ -95,6 +108,7 @@ def opened(
     span: tuple[float | None, float | None] = (None, None),
     overwrite: bool = False,
     looks: Looks | None = None,
+    stages: Callable[[], Mapping[str, float]] | None = None,
 ) -> Iterator[list[Output]]:
     """Open outputs, (kind, path) each, in the order in which they are to be finished; arguments as of `Opening`.
 
@@ -104,9 +118,12 @@ def opened(
         VsalientError: as for `open_output`.
     """
     outputs: list[Output] = []
+    opens = partial(
+        open_output, info=info, source=source, span=span, overwrite=overwrite, looks=looks, stages=stages, shared={}
+    )
     try:
         for kind, path in targets:
-            outputs.append(open_output(kind, path, info, source=source, span=span, overwrite=overwrite, looks=looks))
+            outputs.append(opens(kind, path))
         yield outputs
     except BaseException:
         abort_all(outputs)

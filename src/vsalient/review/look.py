@@ -2,9 +2,10 @@
 
 REVIEW_CSS = """
 :root { --bg:#fbfbf9; --card:#fff; --ink:#1d1d1b; --muted:#6d6c67; --line:#d8d7d1; --a:#2a6fdb;
-  --b:#e0632b; --c:#17996b }
+  --b:#e0632b; --c:#17996b; --d:#8a56d6; --e:#b98900; --f:#c2377e }
 @media (prefers-color-scheme: dark) { :root { --bg:#171716; --card:#201f1e; --ink:#ecebe7; --muted:#a3a29c;
-  --line:#3d3c38; --a:#5b9bf5; --b:#f2865a; --c:#3fc08f } }
+  --line:#3d3c38; --a:#5b9bf5; --b:#f2865a; --c:#3fc08f; --d:#b48cf2; --e:#dcb23c;
+  --f:#ef76b1 } }
 * { box-sizing:border-box }
 body { margin:0 auto; padding:18px 16px 48px; max-width:1180px; background:var(--bg); color:var(--ink);
   font:14px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif }
@@ -125,12 +126,12 @@ const pull = event => { if (!event.buttons) return;
   const box = screen_.getBoundingClientRect();
   wipe = Math.max(0, Math.min(1, (event.clientX - box.left) / box.width)); again(); };
 screen_.addEventListener('pointerdown', pull); screen_.addEventListener('pointermove', pull);
-function curve(title, lists, colours, format) {
+function curve(title, lists, colours, format, names = FACTS.maps) {
   const most = Math.max(1e-9, ...lists.flat()), last = Math.max(1, T.length - 1);
   const lines = lists.map((values, k) => `<polyline fill="none" stroke="var(--${colours[k]})" stroke-width="2"
     vector-effect="non-scaling-stroke"
     points="${values.map((v, i) => `${i / last * 1000},${98 - v / most * 94}`).join(' ')}"/>`);
-  const key = lists.length > 1 ? ' · ' + FACTS.maps.map((name, k) => `<span style="color:var(--${colours[k]})">${
+  const key = lists.length > 1 ? ' · ' + names.map((name, k) => `<span style="color:var(--${colours[k]})">${
     name.replace(/[&<]/g, c => c === '&' ? '&amp;' : '&lt;')}</span>`).join(' ') : '';
   const holder = document.createElement('div');
   holder.innerHTML = `<p>${title}, up to ${format(most)}${key}</p>
@@ -144,6 +145,8 @@ function curve(title, lists, colours, format) {
 curve('Area of the object', FACTS.area, ['a', 'b'], v => (100 * v).toFixed(1) + ' % of the frame');
 curve('Doubt', FACTS.doubt, ['a', 'b'], v => v.toFixed(2));
 if (FACTS.milliseconds.length) curve('Time a frame took', [FACTS.milliseconds], ['c'], v => v.toFixed(0) + ' ms');
+const stages = Object.keys(FACTS.stages), spent = Object.values(FACTS.stages);
+if (stages.length) curve('Stages busy a frame', spent, [...'abcdef'], v => v.toFixed(1) + ' ms', stages);
 for (const [index, doubt] of FACTS.review) {
   const item = document.createElement('li'), button = document.createElement('button');
   button.textContent = `${(T[index] - T[0]).toFixed(2)} s, frame ${index}: doubt ${doubt.toFixed(2)}`;

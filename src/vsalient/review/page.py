@@ -19,7 +19,8 @@ def write_page(file: IO[str], video: Path, facts: Mapping[str, Any]) -> None:
         file: opened for text.
         video: MP4 (H.264) whose picture is the film with the maps below it, all of one height.
         facts: what the script shows: `title`, `width` and `height` of one part, `maps` (names), and for each frame
-            `times`, `area`, `doubt` (one list a map), `milliseconds`; `review` (frames and their doubt).
+            `times`, `area`, `doubt` (one list a map), `milliseconds`; `stages` (name ->
+            milliseconds a frame); `review` (frames and their doubt).
     """
     for part in _parts(video, facts):
         file.write(part)

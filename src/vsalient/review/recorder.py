@@ -2,7 +2,7 @@
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -32,10 +32,21 @@ class Recorder:
         info: facts of the film.
         maps: what the maps are called.
         overwrite: replace what exists.
+        stages: seconds that each stage has been busy so far, by name; None leaves those curves out.
     """
 
-    def __init__(self, path: Path, info: VideoInfo, maps: Sequence[str], *, overwrite: bool = False) -> None:
+    def __init__(
+        self,
+        path: Path,
+        info: VideoInfo,
+        maps: Sequence[str],
+        *,
+        overwrite: bool = False,
+        stages: Callable[[], Mapping[str, float]] | None = None,
+    ) -> None:
         self.path = path
+        self._stages = stages
+        self._busy: list[Mapping[str, float]] = []
         self._info, self._maps = info, list(maps)
         scale = min(1.0, LINES / min(info.height, info.width))
         self._width = max(2, 2 * round(info.width * float(info.pixel_aspect) * scale / 2))
@@ -67,6 +78,8 @@ class Recorder:
         now = time.perf_counter()
         self._took.append(round(1000 * (now - self._clock), 1))
         self._clock = now
+        if self._stages is not None:
+            self._busy.append(self._stages())
         since = round((frame.time - self._times[0]) * 90000)
         length = round(frame.duration * frame.time_base * 90000) if frame.duration else None
         self._encoder.write(np.ascontiguousarray(np.concatenate(parts)), since, Fraction(1, 90000), length)
@@ -99,6 +112,7 @@ class Recorder:
             "doubt": [[round(float(value), 4) for value in values] for values in scores],
             # The first frame waits for the model and for the first clip: it would flatten the curve.
             "milliseconds": [0.0, *self._took[1:]],
+            "stages": _a_frame(self._busy),
             "review": [[index, round(float(worst[index]), 4)] for index in to_review(worst, times)],
         }
 
@@ -114,12 +128,25 @@ class Recorder:
         self._page.discard()
 
 
+def _a_frame(busy: Sequence[Mapping[str, float]]) -> dict[str, list[float]]:
+    """Stage -> its milliseconds a frame, a mean over the second around, for stages work ahead by clips."""
+    found = {}
+    for stage in busy[-1] if len(busy) > 1 else ():
+        so_far = np.array([seconds.get(stage, 0.0) for seconds in busy])
+        reach = min(12, len(busy) - 1)
+        after = np.minimum(np.arange(len(busy)) + reach, len(busy) - 1)
+        before = np.maximum(after - 2 * reach, 0)
+        spent = 1000 * (so_far[after] - so_far[before]) / (after - before)
+        found[stage] = [round(float(value), 2) for value in spent]
+    return found
+
+
 class ReportOutput(Output):
     """The review page as an output of a run."""
 
     def __init__(self, given: Opening) -> None:
         self.path = given.path
-        self._recorder = Recorder(given.path, given.info, ["map"], overwrite=given.overwrite)
+        self._recorder = Recorder(given.path, given.info, ["map"], overwrite=given.overwrite, stages=given.stages)
 
     def write(self, result: Result) -> None:
         """Add one frame."""
