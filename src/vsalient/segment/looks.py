@@ -48,7 +48,7 @@ def bins_of(pixels: Pixels) -> Labels:
     """(H, W) the bin of each pixel's colour."""
     lab = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2LAB)
     light, a, b = (_TABLES[k][lab[..., k]] for k in range(3))
-    return light + a + b
+    return np.asarray(light + a + b, np.int32)
 
 
 def _tables() -> list[NDArray[np.int32]]:
