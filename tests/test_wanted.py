@@ -167,3 +167,16 @@ def test_two_that_cross_keep_their_numbers(colours: tuple[tuple[int, int, int], 
         names = [int(np.bincount(instances[mask]).argmax()) if mask.any() else 0 for mask in shown]
         first = first if index else names
     assert names == first and set(names) == {1, 2}
+
+
+def test_who_passes_behind_a_post_keeps_the_number() -> None:
+    tracker, seen = InstanceTracker(), []
+    y, x = np.mgrid[:100, :200]
+    for index in range(40):
+        body = (np.abs(x - 30 - 4 * index) < 16) & (np.abs(y - 50) < 30)
+        shown = body & ~((x >= 90) & (x < 104))
+        pixels = np.full((100, 200, 3), 90, np.uint8)
+        pixels[body & (y < 50)], pixels[body & (y >= 50)] = (200, 40, 40), (30, 60, 200)
+        instances = tracker.push(shown, pixels)
+        seen.append({int(number) for number in np.unique(instances[shown])})
+    assert seen[0] == seen[-1] == {1} and sum(1 in numbers for numbers in seen) >= 38

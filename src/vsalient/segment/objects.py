@@ -108,8 +108,8 @@ class InstanceTracker:
         covered = {number: self._covers(known, parts) for number, known in self._objects.items()}
         self.joined = []
         claims = self._claims(covered, areas)
-        for number, _ in self.joined:
-            del self._objects[number]
+        for number, whole in self.joined:
+            self._drop(number, whole)
         divided: dict[int, list[_Object]] = {}
         for part, claimants in claims.items():
             numbers[part] = claimants[0].number
@@ -279,6 +279,7 @@ class InstanceTracker:
             known.seen, known.gone = known.seen + 1, 0
             if known.beside and (known.seen > _APART or self._away(known) > known.side):
                 known.beside = 0  # it goes its own way
+        self._passed_on()
         gone = sorted((known.gone, known.number) for known in self._objects.values() if known.gone)
         over = {number for _, number in gone[_MOST:]}
         self._objects = {
@@ -287,11 +288,34 @@ class InstanceTracker:
             if number not in over and known.gone <= self._patience(known)
         }
 
+    def _drop(self, number: int, whole: int) -> None:
+        """Forget a number that belongs to another object."""
+        del self._objects[number]
+        for known in self._objects.values():
+            if known.beside == number:
+                known.beside = whole if known.number != whole else 0
+
+    def _passed_on(self) -> None:
+        """Give the number of what went out of sight to what came up next to it, which is the rest of it.
+
+        Somebody passes behind a post: a part comes up on its other side, then the first part is gone.
+        """
+        for known in sorted(self._objects.values(), key=lambda known: -known.area):
+            whole = self._objects.get(known.beside)
+            if whole is not None and whole.gone and not known.gone:
+                self.joined.append((known.number, whole.number))
+                self._drop(known.number, whole.number)
+                known.number, known.beside, known.seen = whole.number, whole.beside, known.seen + whole.seen
+                known.looks = known.looks if whole.looks is None else whole.looks
+                self._objects[known.number] = known
+
     def _away(self, known: _Object) -> float:
         """Pixels between the boxes of an object and of the one that it came up next to."""
         other = self._objects.get(known.beside)
         if other is None or other.mask is None or known.mask is None:
             return np.inf
+        if other.gone or other.shown < PIECE * known.area:  # what is left of it tells little of where it is
+            return 0.0
         starts = np.maximum(known.corner, other.corner)
         ends = np.minimum(np.add(known.corner, known.mask.shape), np.add(other.corner, other.mask.shape))
         return float(np.hypot(*np.maximum(starts - ends, 0)))
