@@ -105,13 +105,14 @@ def test_segment_and_python_choose_alike(place: Path) -> None:
     assert run("in.mp4", "-w", "masks", "--instances", "--keep", "20,40", "-q", verb="segment") == 0
     masks = [np.asarray(Image.open(path)) for path in sorted((place / "in_masks").iterdir())]
     model = vsalient.load_model(device="cpu")
-    shown = [result.mask for result in model.segment("in.mp4", keep=["20,40"])]
-    predicted = [result.mask for result in model.predict("in.mp4", keep=[(20, 40)])]
+    shown = [result.mask for result in model.segment("in.mp4", wanted=vsalient.Wanted.parse(["20,40"]))]
+    predicted = [result.mask for result in model.predict("in.mp4", wanted=vsalient.Wanted.parse([(20, 40)]))]
     for mask, one, other in zip(masks, shown, predicted, strict=True):
         np.testing.assert_array_equal(mask > 0, one)
         np.testing.assert_array_equal(one, other)
         assert set(np.unique(mask)) == {0, 1}
-    vsalient.write("in.mp4", {"maps": "out"}, model=model, ignore=[(130, 20, 192, 128)])
+    wanted = vsalient.Wanted.parse(ignore=[(130, 20, 192, 128)])
+    vsalient.write("in.mp4", {"maps": "out"}, model=model, wanted=wanted)
     assert share(scene(3)[2], maps(place / "out")[3]) < 0.1
 
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vsalient.procedure import Clips as Clips
     from vsalient.segment.masks import Masks as Masks
     from vsalient.segment.segmenter import Cleanup as Cleanup
+    from vsalient.segment.wanted import Wanted as Wanted
     from vsalient.types import Frame as Frame
     from vsalient.types import Result as Prediction
     from vsalient.types import Result as Result
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "Cleanup": "vsalient.segment.segmenter",
+    "Wanted": "vsalient.segment.wanted",
     "Clips": "vsalient.procedure",
     "Frame": "vsalient.types",
     "Looks": "vsalient.outputs.looks",
@@ -52,6 +54,7 @@ __all__ = [
     "Result",
     "VideoInfo",
     "VsalientError",
+    "Wanted",
     "__version__",
     "list_models",
     "load_model",

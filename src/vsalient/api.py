@@ -16,7 +16,7 @@ from vsalient.model import Model, planned, stem_of_input
 from vsalient.outputs import KINDS, Looks, find_kind, opened
 from vsalient.procedure import Clips
 from vsalient.run import write_all
-from vsalient.segment.choosing import chosen
+from vsalient.segment.choosing import without_unwanted
 from vsalient.segment.masks import Masks
 from vsalient.segment.wanted import Wanted
 from vsalient.types import Result
@@ -102,8 +102,6 @@ def predict(
     cuts: Cuts = "auto",
     fast: bool = False,
     resolution: str | None = None,
-    keep: Iterable[str | tuple[float, ...]] = (),
-    ignore: Iterable[str | tuple[float, ...]] = (),
     start: float | None = None,
     end: float | None = None,
     rate: float | Fraction = 25,
@@ -120,8 +118,6 @@ def predict(
         cuts: "off" takes the video as one scene.
         fast: the network sees every second frame.
         resolution: the network's input.
-        keep: points on the objects wanted.
-        ignore: boxes in which what comes up is left out.
         start: seconds to begin at.
         end: seconds to stop before.
         rate: frames a second of frames that have no times of their own.
@@ -138,8 +134,6 @@ def predict(
         cuts=cuts,
         fast=fast,
         resolution=resolution,
-        keep=keep,
-        ignore=ignore,
         start=start,
         end=end,
         rate=rate,
@@ -154,8 +148,7 @@ def write(
     masks: Masks | None = None,
     clips: Clips | None = None,
     looks: Looks | None = None,
-    keep: Iterable[str | tuple[float, ...]] = (),
-    ignore: Iterable[str | tuple[float, ...]] = (),
+    wanted: Wanted | None = None,
     start: float | None = None,
     end: float | None = None,
     rate: float | Fraction = 25,
@@ -172,8 +165,7 @@ def write(
         masks: how maps become masks; None leaves the maps as they are.
         clips: how the network is run, where not as the model's own settings say.
         looks: how outputs look.
-        keep: as for `Model.predict`, like ignore.
-        ignore: what comes up there is left out.
+        wanted: as for `Model.predict`.
         start: seconds to begin at.
         end: seconds to stop before.
         rate: frames a second.
@@ -187,7 +179,6 @@ def write(
         OutputError: an output exists, or cannot be written; none is left half-written.
         VsalientError: as for `load_model` and `Model.segment`.
     """
-    wanted = Wanted.parse(keep, ignore)
     check_input(source, start, end, rate)
     with open_input(source, start=start, end=end, rate=rate, deep=looks is not None and looks.deep) as frames:
         targets = _targets(outputs, stem_of_input(source))
@@ -206,7 +197,9 @@ def write(
         ) as sinks:
             again = functools.partial(open_input, source, start=start, end=end, rate=rate)
             segmenter = segmenting.begin(stem_of_input(source), again)
-            maps = chosen(loaded.maps(frames, procedure, report), wanted, functools.partial(report.busy, "segment"))
+            maps = without_unwanted(
+                loaded.maps(frames, procedure, report), wanted, functools.partial(report.busy, "segment")
+            )
             return write_all(maps, sinks, report, segmenter=segmenter, on_result=progress)
 
 

@@ -16,7 +16,7 @@ from vsalient.inputs import check_input, open_input
 from vsalient.pipeline import saliency_maps
 from vsalient.procedure import Clips, Procedure
 from vsalient.run import Maps
-from vsalient.segment.choosing import chosen
+from vsalient.segment.choosing import without_unwanted
 from vsalient.segment.masks import Masks
 from vsalient.segment.segmenter import Cleanup, Segmenting, Unsegmented
 from vsalient.segment.thresholds import parse_frame_threshold
@@ -88,8 +88,7 @@ class Model:
         cuts: Cuts = "auto",
         fast: bool = False,
         resolution: str | None = None,
-        keep: Iterable[str | tuple[float, ...]] = (),
-        ignore: Iterable[str | tuple[float, ...]] = (),
+        wanted: Wanted | None = None,
         start: float | None = None,
         end: float | None = None,
         rate: float | Fraction = 25,
@@ -108,8 +107,7 @@ class Model:
             cuts: "off" takes the video as one scene; "auto" makes each scene between hard cuts a sequence of its own.
             fast: the network sees every second frame; the maps between are carried along the flow.
             resolution: the network's input, such as "short:480" or "area:256x448"; None for the model's own.
-            keep: points on the objects wanted, "X,Y" or "X,Y@TIME" or (x, y) or (x, y, seconds); none keeps all.
-            ignore: boxes (left, top, right, bottom) or "LEFT,TOP,RIGHT,BOTTOM": what comes up in one is left out.
+            wanted: which of the objects that are found are kept, see `vsalient.Wanted`; None for all.
             start: seconds of presentation time to begin at (files only).
             end: seconds to stop before (files only).
             rate: frames a second, for the times of frames that have none of their own.
@@ -128,7 +126,6 @@ class Model:
             cuts=cuts,
             fast=fast,
         )
-        wanted = Wanted.parse(keep, ignore)
         return self.run(source, clips, wanted=wanted, start=start, end=end, rate=rate)
 
     def segment(
@@ -141,8 +138,7 @@ class Model:
         clean: Cleanup | None = None,
         instances: bool = False,
         clips: Clips | None = None,
-        keep: Iterable[str | tuple[float, ...]] = (),
-        ignore: Iterable[str | tuple[float, ...]] = (),
+        wanted: Wanted | None = None,
         start: float | None = None,
         end: float | None = None,
         rate: float | Fraction = 25,
@@ -157,8 +153,7 @@ class Model:
             clean: what is done to masks after the threshold.
             instances: number the objects; `result.instances` has the numbers.
             clips: how the network is run, where not as the model's own settings say.
-            keep: as for `predict`, like ignore.
-            ignore: what comes up there is left out.
+            wanted: as for `predict`.
             start: seconds to begin at.
             end: seconds to stop before.
             rate: frames a second.
@@ -169,7 +164,6 @@ class Model:
         """
         steps = refine if isinstance(refine, str) else tuple(refine)
         masks = Masks(threshold=threshold, scope=scope, refine=steps, clean=clean or Cleanup(), instances=instances)
-        wanted = Wanted.parse(keep, ignore)
         return self.run(source, clips or Clips(), masks, wanted=wanted, start=start, end=end, rate=rate)
 
     def run(
@@ -215,7 +209,7 @@ class Model:
         sequence: str,
         wanted: Wanted | None,
     ) -> Iterator[Result]:
-        with opens() as source, closing(chosen(self.maps(source, procedure), wanted)) as maps:
+        with opens() as source, closing(without_unwanted(self.maps(source, procedure), wanted)) as maps:
             segmenter = segmenting.begin(sequence, opens)
             for frame, saliency in maps:
                 yield from segmenter.push(frame, saliency)

@@ -76,7 +76,7 @@ class Worker:
     def work(self, task: Task, claim: Claim | None = None) -> Outcome:
         """Write all of a task's outputs; whoever has the claim guards it."""
         from vsalient.run import write_all
-        from vsalient.segment.choosing import chosen
+        from vsalient.segment.choosing import without_unwanted
 
         path, name, report = Path(task.source), self.named(Path(task.source)), Report()
         with telling(task.source) as outcome, ExitStack() as stack:
@@ -85,7 +85,9 @@ class Worker:
             self.console.detail(f"{name}: {_describe(source.info)}")
             if self.wanted is not None:
                 self.wanted.check_size(source.info.width, source.info.height)
-            maps = chosen(self._maps(task, source, report, stack), self.wanted, partial(report.busy, "segment"))
+            maps = without_unwanted(
+                self._maps(task, source, report, stack), self.wanted, partial(report.busy, "segment")
+            )
             segmenter = self.segmenting.begin(stem_of(path), lambda: self.open(path))
             frames = expected_frames(source.info, *self.span[:2])
             with self._opened(task, source.info, report) as outputs, self.console.frames(task.source, frames) as bar:

@@ -1,4 +1,4 @@
-"""Maps without the objects that are not wanted, as a stream."""
+"""_MapStream without the objects that are not wanted, as a stream."""
 
 import dataclasses
 import logging
@@ -18,21 +18,23 @@ from vsalient.segment.looks import pictured
 from vsalient.segment.objects import InstanceTracker
 from vsalient.segment.regions import label_with_areas, select
 from vsalient.segment.thresholds import parse_frame_threshold
-from vsalient.segment.wanted import Box, Point, Wanted
+from vsalient.segment.wanted import IgnoredBox, Wanted, WantedPoint
 from vsalient.types import Frame, InstanceMap, SaliencyArray
 
 log = logging.getLogger(__name__)
-_LONGEST = 480
+_GRID_LONGEST = 480
 """About the longest side of the grid that objects are followed on."""
 _SPECK = 0.0003
 """Share of the frame that is no object."""
 _MISS = 0.02
 """Share of the frame's diagonal by which a point may miss its object."""
 
-Maps = Generator[tuple[Frame, SaliencyArray], None, None]
+_MapStream = Generator[tuple[Frame, SaliencyArray], None, None]
 
 
-def chosen(maps: Maps, wanted: "Wanted | None", busy: Callable[[], AbstractContextManager[None]] = nullcontext) -> Maps:
+def without_unwanted(
+    maps: _MapStream, wanted: "Wanted | None", busy: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> _MapStream:
     """Take everything but the wanted objects out of maps.
 
     Objects are followed over the film, through overlaps, and found again after cuts and absences by their colours.
@@ -55,7 +57,7 @@ def chosen(maps: Maps, wanted: "Wanted | None", busy: Callable[[], AbstractConte
     if wanted is None:
         yield from maps
         return
-    chooser, held = _Chooser(wanted), _Held()
+    chooser, held = _Chooser(wanted), _HeldFrames()
     with closing(maps), closing(held):
         for frame, saliency in maps:
             with busy():
@@ -84,8 +86,8 @@ class _Chooser:
     _ignored: set[int] = field(default_factory=set)
     _highest: int = 0
     _scene: int | None = None
-    _open: list[Point] = field(default_factory=list)
-    _boxes: set[Box] = field(default_factory=set)
+    _open: list[WantedPoint] = field(default_factory=list)
+    _boxes: set[IgnoredBox] = field(default_factory=set)
     _there: set[int] = field(default_factory=set)
     _since: float | None = None
 
@@ -99,7 +101,7 @@ class _Chooser:
             self._missed()
             self._since = frame.time
         first, self._scene = self._scene is None, frame.scene
-        step = _step(saliency.shape)
+        step = _cell_side(saliency.shape)
         small = np.ascontiguousarray(saliency[step // 2 :: step, step // 2 :: step])
         # Where nothing is sure the threshold of the frame's own values still finds what stands out most.
         mask = (small >= 0.5) | (parse_frame_threshold("adaptive").binarise(small) & (small >= 0.25))
@@ -140,7 +142,7 @@ class _Chooser:
         if good.all():
             return saliency
         height, width = saliency.shape
-        step = _step(saliency.shape)
+        step = _cell_side(saliency.shape)
         weight = cv2.resize(
             good.astype(np.float32),
             (good.shape[1] * step, good.shape[0] * step),
@@ -186,7 +188,7 @@ class _Chooser:
                     self._boxes.add(box)
         self._highest = highest
 
-    def _keep(self, point: Point, objects: InstanceMap, step: int, frame: Frame) -> None:
+    def _keep(self, point: WantedPoint, objects: InstanceMap, step: int, frame: Frame) -> None:
         here = np.array((point.y, point.x)) / step
         places = np.argwhere(objects > 0)
         if len(places) == 0:
@@ -204,8 +206,8 @@ class _Chooser:
         self._ignored.discard(int(objects[row, column]))
 
 
-def _step(shape: tuple[int, ...]) -> int:
-    return max(1, round(max(shape) / _LONGEST))
+def _cell_side(shape: tuple[int, ...]) -> int:
+    return max(1, round(max(shape) / _GRID_LONGEST))
 
 
 def _nearest(objects: InstanceMap) -> tuple[InstanceMap, NDArray[np.float32]]:
@@ -220,7 +222,7 @@ def _nearest(objects: InstanceMap) -> tuple[InstanceMap, NDArray[np.float32]]:
     return table[labels], np.asarray(away, np.float32)
 
 
-class _Held:
+class _HeldFrames:
     """Frames and maps that wait on the disk; maps to 16 bits."""
 
     def __init__(self) -> None:

@@ -7,11 +7,11 @@ from numpy.typing import NDArray
 from vsalient.segment.regions import Labels
 from vsalient.types import Frame, Pixels, SaliencyArray
 
-_SIDE = 240  # about the shorter side that colours are counted at
+_LOOKS_SIDE = 240  # about the shorter side that colours are counted at
 _BINS = (6, 12, 12)  # of lightness, a and b
 _FEWEST = 16  # pixels of which colours say something
 
-Looks = NDArray[np.float32]
+ColorShares = NDArray[np.float32]
 """The share of an object's pixels in each bin of colour."""
 
 
@@ -26,10 +26,10 @@ class Colors:
 
     def __init__(self, pixels: Pixels) -> None:
         self.pixels = pixels
-        self.step = max(1, min(pixels.shape[:2]) // _SIDE)
+        self.step = max(1, min(pixels.shape[:2]) // _LOOKS_SIDE)
         self._coarse = bins_of(pixels[:: self.step, :: self.step])
 
-    def looks(self, labels: Labels, count: int) -> dict[int, Looks]:
+    def looks(self, labels: Labels, count: int) -> dict[int, ColorShares]:
         """Label -> the share of its pixels in each bin, for labels from 1 to below `count` with enough of them."""
         size = int(np.prod(_BINS))
         coarse = labels[:: self.step, :: self.step]
@@ -40,14 +40,14 @@ class Colors:
         found = {}
         for number, mine in zip(present, np.split(bins[order], starts)[1:], strict=True):
             if number < count and len(mine) >= _FEWEST:
-                found[int(number)] = _spread(np.bincount(mine, minlength=size) / len(mine))
+                found[int(number)] = _lent(np.bincount(mine, minlength=size) / len(mine))
         return found
 
 
 def bins_of(pixels: Pixels) -> Labels:
     """(H, W) the bin of each pixel's colour."""
     lab = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2LAB)
-    light, a, b = (_TABLES[k][lab[..., k]] for k in range(3))
+    light, a, b = (_BIN_TABLES[k][lab[..., k]] for k in range(3))
     return np.asarray(light + a + b, np.int32)
 
 
@@ -60,10 +60,10 @@ def _tables() -> list[NDArray[np.int32]]:
     return [step.astype(np.int32) for step in steps]
 
 
-_TABLES = _tables()
+_BIN_TABLES = _tables()
 
 
-def _spread(shares: NDArray[np.float64]) -> Looks:
+def _lent(shares: NDArray[np.float64]) -> ColorShares:
     """Each bin lent in part to its neighbours, so that a shade more is not another colour."""
     cube = shares.reshape(_BINS)
     for axis in range(3):
@@ -77,6 +77,6 @@ def _inner(axis: int) -> tuple[slice, ...]:
     return tuple(slice(1, -1) if k == axis else slice(None) for k in range(3))
 
 
-def similarity(first: Looks, second: Looks) -> float:
+def similarity(first: ColorShares, second: ColorShares) -> float:
     """How much two shares of colours agree, 0 to 1 (Bhattacharyya)."""
     return float(np.sqrt(first * second).sum())

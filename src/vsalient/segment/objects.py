@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from vsalient.segment.looks import Colors, Looks, bins_of, similarity
+from vsalient.segment.looks import Colors, ColorShares, bins_of, similarity
 from vsalient.segment.regions import Labels, label_with_boxes
 from vsalient.types import InstanceMap, MaskArray, Pixels
 
-PATIENCE = 12
+TRACK_PATIENCE = 12
 """Frames that an object may be out of sight and still get its number back where it was."""
 RECALL = 50
 """The same where its colours tell it from others."""
@@ -21,10 +21,10 @@ PIECE, GAP = 0.25, 2.0
 its area) away, the less the larger it is."""
 _HALF = 0.5  # a part larger than that may be a piece still, if its colours and place say so, so many sides away
 _LIES = 0.4  # an object lies where this share of it, or of what is there, is covered by it
-_KNOWN = 3, PATIENCE  # frames after which an object that touches another is not taken for a part of it: large, small
+_ESTABLISHED = (3, TRACK_PATIENCE)  # frames after which what touches another is no part of it: large, small
 _ALIKE, _SAME = 0.8, 0.85  # similarity of colours of one thing seen twice, and of two parts of one thing
 _APART = 25  # frames after which what came up next to an object is not taken for a part of it
-_REACH = 3.0  # sides of an object that it may go unseen
+_UNSEEN_REACH = 3.0  # sides of an object that it may go unseen
 _MOST = 64  # objects out of sight that are remembered
 
 Size = tuple[int, ...]
@@ -51,7 +51,7 @@ class _Object:
     corner: Size = (0, 0)
     area: float = 0.0
     way: NDArray[np.float64] = field(default_factory=lambda: np.zeros(2))
-    looks: Looks | None = None
+    looks: ColorShares | None = None
     seen: int = 0
     gone: int = 0
     beside: int = 0
@@ -68,7 +68,7 @@ class _Object:
 
     def place(self, frames: int | None = None) -> Size:
         """The corner that is expected after so many frames."""
-        ahead = min(self.gone + 1, PATIENCE) if frames is None else frames
+        ahead = min(self.gone + 1, TRACK_PATIENCE) if frames is None else frames
         top, left = np.round(np.array(self.corner) + ahead * self.way).astype(int)
         return int(top), int(left)
 
@@ -85,7 +85,7 @@ class InstanceTracker:
         joined: of the last frame: numbers that turned out to be parts of another object, and its number.
     """
 
-    def __init__(self, *, patience: int = PATIENCE) -> None:
+    def __init__(self, *, patience: int = TRACK_PATIENCE) -> None:
         """Take the number of frames that a vanished object is remembered where it was."""
         self.patience = patience
         self.joined: list[tuple[int, int]] = []
@@ -130,7 +130,7 @@ class InstanceTracker:
                 self._next += 1
         instances: InstanceMap = numbers[parts]
         for part, claimants in divided.items():
-            _divide(instances, parts, part, boxes[part], claimants, colors)
+            _divide_part(instances, parts, part, boxes[part], claimants, colors)
         self._remember(instances, numbers, boxes, divided, colors)
         return instances
 
@@ -179,15 +179,15 @@ class InstanceTracker:
                 for place, (pixels, known) in enumerate(wish)
                 if place == 0
                 or (
-                    known.seen >= _KNOWN[known.area < PIECE * largest]
-                    and wish[0][1].seen >= _KNOWN[0]
+                    known.seen >= _ESTABLISHED[known.area < PIECE * largest]
+                    and wish[0][1].seen >= _ESTABLISHED[0]
                     and pixels > _LIES * min(known.shown, areas[part])
                 )
             ]
         return claims
 
     def _recalled(
-        self, numbers: Labels, areas: Labels, boxes: Labels, looks: Mapping[int, Looks], held: set[int]
+        self, numbers: Labels, areas: Labels, boxes: Labels, looks: Mapping[int, ColorShares], held: set[int]
     ) -> list[Size]:
         """(part, number) of objects out of sight that parts without a number look like, the likest first."""
         lost = [known for known in self._objects.values() if known.number not in held]
@@ -200,7 +200,7 @@ class InstanceTracker:
                 if known.mask is not None:
                     middle = np.array(known.place(0)) + np.array(known.mask.shape) / 2
                     away = float(np.hypot(*(middle - (top + height / 2, left + width / 2))))
-                    if away > known.side * min(_REACH, 1 + 0.25 * known.gone):
+                    if away > known.side * min(_UNSEEN_REACH, 1 + 0.25 * known.gone):
                         continue
                 same = similarity(known.looks, looks[int(part)])
                 if same > _ALIKE:
@@ -218,7 +218,7 @@ class InstanceTracker:
         areas: Labels,
         numbers: Labels,
         covered: Mapping[int, Mapping[int, int]],
-        looks: Mapping[int, Looks],
+        looks: Mapping[int, ColorShares],
         gaps: dict[int, Any],
     ) -> tuple[int, int]:
         """The object of this frame that a new part is a piece of, and the one that it is near to; 0 if there is none.
@@ -261,7 +261,7 @@ class InstanceTracker:
                 places.setdefault(number, []).append(part)
         looks = {} if colors is None else colors.looks(instances, self._next)
         for number, known in self._objects.items():
-            cut = None if number not in places else _cut_out(instances, number, boxes[places[number]])
+            cut = None if number not in places else _mask_of(instances, number, boxes[places[number]])
             if cut is None:
                 known.gone += 1
                 continue
@@ -327,7 +327,7 @@ class InstanceTracker:
         return np.inf if known.mask is None else RECALL
 
 
-def _overlap(shape: Size, place: Size, frame: Size) -> tuple[slice, slice, slice, slice]:
+def _shared_window(shape: Size, place: Size, frame: Size) -> tuple[slice, slice, slice, slice]:
     """Rows and columns of a frame under a cut-out at `place`, and of the cut-out there."""
     top, left = max(place[0], 0), max(place[1], 0)
     bottom, right = max(top, min(place[0] + shape[0], frame[0])), max(left, min(place[1] + shape[1], frame[1]))
@@ -340,12 +340,12 @@ def _overlap(shape: Size, place: Size, frame: Size) -> tuple[slice, slice, slice
 
 
 def _under(mask: MaskArray, place: Size, parts: Labels) -> dict[int, int]:
-    rows, columns, mine, own = _overlap(mask.shape, place, parts.shape)
+    rows, columns, mine, own = _shared_window(mask.shape, place, parts.shape)
     counts = np.bincount(parts[rows, columns][mask[mine, own]])
     return {int(part): int(counts[part]) for part in np.flatnonzero(counts) if part}
 
 
-def _cut_out(instances: InstanceMap, number: int, boxes: Labels) -> tuple[MaskArray, Size] | None:
+def _mask_of(instances: InstanceMap, number: int, boxes: Labels) -> tuple[MaskArray, Size] | None:
     """An object's mask within its parts' boxes, and its corner; None if nothing of it is to be seen."""
     top, left = boxes[:, 0].min(), boxes[:, 1].min()
     bottom, right = (boxes[:, 0] + boxes[:, 2]).max(), (boxes[:, 1] + boxes[:, 3]).max()
@@ -357,7 +357,7 @@ def _cut_out(instances: InstanceMap, number: int, boxes: Labels) -> tuple[MaskAr
     return inner, (int(top + rows[0]), int(left + columns[0]))
 
 
-def _divide(
+def _divide_part(
     instances: InstanceMap,
     parts: Labels,
     part: int,
@@ -374,7 +374,7 @@ def _divide(
     for known in claimants:
         assert known.mask is not None
         outside = np.ones((height, width), np.uint8)
-        rows, columns, mine, own = _overlap(
+        rows, columns, mine, own = _shared_window(
             known.mask.shape,
             (known.place()[0] - top, known.place()[1] - left),
             (height, width),

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from vsalient.errors import OptionError
 
-Text = str | tuple[float, ...]
+Spot = str | tuple[float, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class WantedPoint:
     """A pixel of a frame: the object there is wanted.
 
     Attributes:
@@ -27,7 +27,7 @@ class Point:
 
 
 @dataclass(frozen=True, slots=True)
-class Box:
+class IgnoredBox:
     """A part of the frame: what comes up in it is not wanted. Pixels; right and bottom are outside."""
 
     left: float
@@ -48,11 +48,11 @@ class Wanted:
         ignore: an object is left out if most of it lies in one of these boxes in the frame in which it is first seen.
     """
 
-    keep: tuple[Point, ...] = ()
-    ignore: tuple[Box, ...] = ()
+    keep: tuple[WantedPoint, ...] = ()
+    ignore: tuple[IgnoredBox, ...] = ()
 
     @classmethod
-    def parse(cls, keep: "Iterable[Text]" = (), ignore: "Iterable[Text]" = ()) -> "Wanted | None":
+    def parse(cls, keep: "Iterable[Spot]" = (), ignore: "Iterable[Spot]" = ()) -> "Wanted | None":
         """Read what was given; None for nothing.
 
         Args:
@@ -62,7 +62,7 @@ class Wanted:
         Raises:
             OptionError: one makes no sense.
         """
-        made = cls(tuple(_point(text) for text in keep), tuple(_box(text) for text in ignore))
+        made = cls(tuple(_wanted_point(text) for text in keep), tuple(_ignored_box(text) for text in ignore))
         return made if made.keep or made.ignore else None
 
     def check_size(self, width: int, height: int) -> None:
@@ -79,7 +79,7 @@ class Wanted:
                 raise OptionError(f"--ignore {box} is outside of the frame, which is {width}x{height}")
 
 
-def _numbers(text: "Text", count: tuple[int, ...]) -> tuple[float, ...]:
+def _coordinates(text: "Spot", count: tuple[int, ...]) -> tuple[float, ...]:
     parts: Iterable[str | float] = text.split(",") if isinstance(text, str) else text
     try:
         numbers = tuple(float(part) for part in parts)
@@ -88,26 +88,26 @@ def _numbers(text: "Text", count: tuple[int, ...]) -> tuple[float, ...]:
     return numbers if len(numbers) in count and all(math.isfinite(number) for number in numbers) else ()
 
 
-def _point(text: "Text") -> Point:
+def _wanted_point(text: "Spot") -> WantedPoint:
     place, _, time = text.partition("@") if isinstance(text, str) else (text, "", "")
-    numbers = _numbers(place, (2, 3) if isinstance(text, tuple) else (2,))
+    numbers = _coordinates(place, (2, 3) if isinstance(text, tuple) else (2,))
     when = numbers[2] if len(numbers) == 3 else None
     if isinstance(text, str) and "@" in text:
-        when = _seconds(time)
+        when = _clock_seconds(time)
     if not numbers or min(numbers) < 0 or (when is not None and not when >= 0):
         raise OptionError(f"--keep '{text}' is no point: give X,Y in pixels, or X,Y@TIME, such as 640,360@2.5")
-    return Point(numbers[0], numbers[1], when)
+    return WantedPoint(numbers[0], numbers[1], when)
 
 
-def _seconds(text: str) -> float:
-    parts = _numbers(text.replace(":", ","), (1, 2, 3))
+def _clock_seconds(text: str) -> float:
+    parts = _coordinates(text.replace(":", ","), (1, 2, 3))
     if not parts or min(parts) < 0 or any(part >= 60 for part in parts[1:]):
         return -1.0
     return sum(part * 60.0**place for place, part in enumerate(reversed(parts)))
 
 
-def _box(text: "Text") -> Box:
-    numbers = _numbers(text, (4,))
+def _ignored_box(text: "Spot") -> IgnoredBox:
+    numbers = _coordinates(text, (4,))
     if not numbers or min(numbers) < 0 or numbers[0] >= numbers[2] or numbers[1] >= numbers[3]:
         raise OptionError(f"--ignore '{text}' is no box: give LEFT,TOP,RIGHT,BOTTOM in pixels, such as 0,0,200,80")
-    return Box(*numbers)
+    return IgnoredBox(*numbers)
