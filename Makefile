@@ -64,12 +64,13 @@ bench: $(STAMP)
 reproduce-quick: $(STAMP)
 	$(BIN)/vsalient reproduce --quick
 
-# The archive is unpacked and tested with its own sources: what it lacks would fail there.
+# The archive is unpacked and tested with its own sources: what it lacks would fail there. TESTS=tests/test_x.py picks some.
 dist: $(TESTED)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
 	rm -rf dist/check && mkdir dist/check && tar -xzf dist/vsalient-*.tar.gz -C dist/check --strip-components=1
-	cd dist/check && PYTHONPATH=src ../../$(BIN)/python -m pytest
+	@# An absolute path, so that commands that tests start elsewhere find the archive's sources too.
+	cd dist/check && PYTHONPATH=$(CURDIR)/dist/check/src ../../$(BIN)/python -m pytest $(TESTS)
 	rm -rf dist/check
 
 docs: $(STAMP)

@@ -1,6 +1,7 @@
 """A corpus of damaged films, made of a dozen valid ones: cuts, flipped bits, zeroed ranges, swapped and repeated parts.
 
-`python tests/hostile.py FOLDER [PER_FILM]` makes it, reads and rewrites every file of it, and says how they ended.
+`python tests/hostile.py FOLDER [PER_FILM] [--command]` makes it, reads and rewrites every file of it, or gives them to
+`vsalient predict`, and says how they ended.
 """
 
 import contextlib
@@ -136,6 +137,44 @@ def endings(files: list[Path], scratch: Path) -> Iterator[Ending]:
                 yield Ending(left.pop(0), *json.loads(line))
 
 
+def command_endings(files: list[Path], out: Path, at_once: int = 48) -> Iterator[Ending]:
+    """Give each file to `vsalient predict`, so many to a process, and hold what it says against what it leaves."""
+    for start in range(0, len(files), at_once):
+        part = files[start : start + at_once]
+        words = [
+            sys.executable,
+            "-m",
+            "vsalient",
+            "predict",
+            *map(str, part),
+            "--keep-going",
+            "--json",
+            "-w",
+            "overlay",
+        ]
+        words += ["--device", "cpu", "--dtype", "float32", "-o", str(out / "{stem}.{suffix}.mkv")]
+        try:
+            done = subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE * len(part), check=False)
+            records = json.loads(done.stdout)["inputs"]
+        except subprocess.TimeoutExpired:
+            yield from (Ending(path, "hung") for path in part)
+            continue
+        except ValueError:
+            yield from (Ending(path, "died", f"exit code {done.returncode}: {done.stderr[-500:]}") for path in part)
+            continue
+        for path, record in zip(part, records, strict=True):
+            error, place = record["error"] or "", Path(record["outputs"].get("overlay", out / "none"))
+            state = {"done": "whole", "partial": "damaged", "failed": "refused"}.get(record["state"], record["state"])
+            if "\n" in error or "Traceback" in done.stderr:
+                state = "several lines"
+            elif (state == "refused") == place.exists():
+                state = "leftovers"
+            yield Ending(path, state, error)
+    kept = {f"{path.stem}.{path.suffix[1:]}.mkv" for path in files}
+    for other in sorted(p for p in out.iterdir() if p.name not in kept) if out.exists() else ():
+        yield Ending(other, "leftovers")
+
+
 def _work(path: Path, scratch: Path) -> tuple[str, str]:
     from vsalient.errors import VsalientError
     from vsalient.media import open_source
@@ -173,8 +212,10 @@ def main() -> None:
         return
     folder = Path(sys.argv[1])
     began = time.monotonic()
-    files = make_corpus(folder, int(sys.argv[2]) if len(sys.argv) > 2 else 24)
-    found = list(endings(files, folder / "scratch"))
+    counts = [int(word) for word in sys.argv[2:] if word.isdecimal()]
+    files = make_corpus(folder, counts[0] if counts else 24)
+    ways = command_endings if "--command" in sys.argv else endings
+    found = list(ways(files, folder / "scratch"))
     with contextlib.suppress(BrokenPipeError):
         for ending in found:
             if ending.state not in ("whole", "damaged", "refused"):
