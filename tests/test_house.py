@@ -2,7 +2,7 @@
 
 import ast
 import itertools
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -40,6 +40,9 @@ def test_no_top_level_name_stands_twice() -> None:
             homes[name].add(str(path))
     twice = {name: sorted(paths) for name, paths in homes.items() if len(paths) > 1 and name not in SAME}
     assert not twice
+    for path, tree in TREES.items():
+        names = Counter(top_level(tree))
+        assert [name for name, times in names.items() if times > 1 and name != "_"] == [], path
 
 
 def is_command(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:

@@ -27,7 +27,7 @@ Examples:
 )
 @click.argument("film", type=click.Path(path_type=Path), metavar="INPUT")
 @option("Output", "--aspect", required=True, metavar="WIDTH:HEIGHT", help="The new shape, such as 9:16, 1:1 or 4:5.")
-@film_options("film", "FILE.mp4", "the input's name with the aspect; .mkv and .mov as well")
+@film_options("film", "FILE.mp4|.mkv|.mov", "the input's name with the aspect")
 @option("Output", "--no-audio", is_flag=True, help="Leave the sound out.")
 @maps_options
 def command(look: Look, aspect: str, no_audio: bool, maps: str | None, model: str) -> int:

@@ -59,7 +59,7 @@ _train_options = options(
     option("Training", "--minutes", type=click.FloatRange(0, min_open=True),
            help="Stop a training after this time; the same command goes on."),
 )  # fmt: skip
-_row_options = options(
+_result_options = options(
     option("Output", "-o", "--out", type=click.Path(path_type=Path), default=Path("reproduced"), show_default=True,
            help="Where trainings and results live; what is done there is not done again."),
     option("Output", "--json", "as_json", is_flag=True, help="One JSON list on stdout instead of text."),
@@ -77,7 +77,7 @@ _row_options = options(
 @_row_options
 @_hand_options
 @_train_options
-@_row_options
+@_result_options
 def command(
     paper: str | None,
     tables: tuple[str, ...],

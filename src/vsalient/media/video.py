@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 # Seconds before `start` to seek to, in turn: some indexes lead to a key frame past the time asked for.
 _SEEK_BACK = (0, 10)
 
-_LARGE = 3000 * 2000  # pixels
+_MANY_PIXELS = 3000 * 2000  # pixels
 _WIDEST = 20  # width over height of a pixel: beyond, the file is not believed
 
 
@@ -111,7 +111,7 @@ class VideoSource(Source):
         self._container = container = open_container(self._path)
         stream = video_stream(container, self._path)
         stream.thread_type = "AUTO"
-        if stream.codec_context.width * stream.codec_context.height >= _LARGE:
+        if stream.codec_context.width * stream.codec_context.height >= _MANY_PIXELS:
             # Every thread keeps pictures of its own, 12 to 50 megabytes each.
             stream.codec_context.thread_count = 2
         assert stream.time_base is not None
