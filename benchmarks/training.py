@@ -1,8 +1,9 @@
-"""Training steps against those of 0.1.0: python benchmarks/training.py [NETWORK ...] [--rounds 4] [--threads 2]
+"""Training steps against those of 0.1.0: python benchmarks/training.py [NETWORK ...] [--rounds 4] [--quick]
 
 Child processes, with the step as it was in 0.1.0 (kept below as `old_step`) or today's, take turns, a step each.
 Printed are frames a second (median) and the ratio of the medians of wall and of CPU time. The old step runs in
-float32, and in bfloat16 without AMX, which it does not survive; the faster of both counts.
+float32, and in bfloat16 without AMX, which it does not survive; the faster of both counts. `--quick` takes one round
+with one clip a step and half its sides, to see that all of it runs.
 """
 
 import argparse
@@ -29,11 +30,22 @@ CASES = {
 }  # fmt: skip
 
 
-def recipe_of(name, precision):
+def sizes(name, quick):
+    """Clips a step, frames, height and width."""
+    _, _, batch, frames, (height, width), *_ = CASES[name]
+    return (
+        (1, frames, *(max(64, side // 64 * 32) for side in (height, width)))
+        if quick
+        else (batch, frames, height, width)
+    )
+
+
+def recipe_of(name, precision, quick):
     from vsalient.training.recipe import recipe_from_dict
 
-    architecture, config, batch, frames, size, target, norm = CASES[name]
-    clips = {"frames": frames, "size": list(size), "target": target}
+    architecture, config, *_, target, norm = CASES[name]
+    batch, frames, *size = sizes(name, quick)
+    clips = {"frames": frames, "size": size, "target": target}
     table = {"name": "bench", "architecture": architecture, "config": config, "batch": batch, "freeze_norm": norm,
              "clips": clips, "precision": precision, "loss": {"terms": {"cross-entropy": 1.0, "iou": 1.0}}}  # fmt: skip
     return recipe_from_dict(table, "benchmark")
@@ -66,7 +78,7 @@ def old_step(network, recipe, optimiser, average, batch):
     return float(loss.detach())
 
 
-def serve(name, kind, precision, threads):
+def serve(name, kind, precision, threads, quick):
     """Answer each line of stdin with the wall and CPU seconds of one step."""
     import torch
 
@@ -77,7 +89,7 @@ def serve(name, kind, precision, threads):
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    recipe = recipe_of(name, precision)
+    recipe = recipe_of(name, precision, quick)
     network = models.build(recipe.architecture, **recipe.config)
     height, width = recipe.clips.size
     shape = (recipe.batch, 3, recipe.clips.frames, height, width)
@@ -105,8 +117,9 @@ def serve(name, kind, precision, threads):
 
 
 class Child:
-    def __init__(self, name, kind, precision, threads, isa=""):
-        command = [sys.executable, __file__, name, "--serve", kind, precision, "--threads", str(threads)]
+    def __init__(self, name, kind, precision, options, isa=""):
+        command = [sys.executable, __file__, name, "--serve", kind, precision, "--threads", str(options.threads)]
+        command += ["--quick"] * options.quick
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | ({"ONEDNN_MAX_CPU_ISA": isa} if isa else {}),
@@ -114,13 +127,16 @@ class Child:
         self.times = []
 
     def step(self, *, count=True):
-        self.process.stdin.write("\n")
-        self.process.stdin.flush()
+        """Whether the step was made: a process that died is left out from then on."""
+        try:
+            self.process.stdin.write("\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            return False
         line = self.process.stdout.readline()
-        if not line:
-            raise SystemExit(f"a process ended with {self.process.wait()}")
-        if count:
+        if line and count:
             self.times.append(json.loads(line))
+        return bool(line)
 
     def median(self, which):
         return statistics.median(times[which] for times in self.times)
@@ -132,9 +148,10 @@ def main():
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--serve", nargs=2)
+    parser.add_argument("--quick", action="store_true")
     options = parser.parse_args()
     if options.serve:
-        serve(options.networks[0], *options.serve, options.threads)
+        serve(options.networks[0], *options.serve, options.threads, options.quick)
         return
     from vsalient.devices import cpu_bfloat16
 
@@ -142,20 +159,23 @@ def main():
     model = next((line.split(":")[1].strip() for line in cpu.splitlines() if line.startswith("model name")), "")
     print(f"{model or platform.machine()}, bfloat16: {cpu_bfloat16() or 'none'}, {options.threads} threads")
     for name in options.networks:
-        children = {"old float32": Child(name, "old", "float32", options.threads),
-                    "new float32": Child(name, "new", "float32", options.threads)}  # fmt: skip
+        wanted = {(kind, "float32"): "" for kind in ("old", "new")}
         if cpu_bfloat16():
-            children["old bfloat16"] = Child(name, "old", "bfloat16", options.threads, "AVX512_CORE_BF16")
-            children["new bfloat16"] = Child(name, "new", "bfloat16", options.threads)
-        for child in children.values():
-            child.step(count=False)
-        for _ in range(options.rounds):
-            for child in children.values():
-                child.step()
-        frames = CASES[name][2] * CASES[name][3]
+            wanted |= {("old", "bfloat16"): "AVX512_CORE_BF16", ("new", "bfloat16"): ""}
+        children = {" ".join(what): Child(name, *what, options, isa) for what, isa in wanted.items()}
+        for round_ in range(1 + (1 if options.quick else options.rounds)):
+            for label, child in list(children.items()):
+                if not child.step(count=round_ > 0):
+                    print(f"{name}: {label}: the process ended with {child.process.wait()}", flush=True)
+                    del children[label]
+        batch, frames, *_ = sizes(name, options.quick)
         for label, child in children.items():
-            print(f"{name}: {label}: {frames / child.median(0):.2f} frames/s, {child.median(1):.2f} CPU s a step")
+            speed = batch * frames / child.median(0)
+            print(f"{name}: {label}: {speed:.2f} frames/s, {child.median(1):.2f} CPU s a step")
             child.process.kill()
+            child.process.wait()
+        if {label.split()[0] for label in children} != {"old", "new"}:
+            continue
         for number, what in enumerate(("wall", "CPU")):
             best = {kind: min(c.median(number) for label, c in children.items() if label.startswith(kind))
                     for kind in ("old", "new")}  # fmt: skip
