@@ -183,7 +183,7 @@ def test_slides_are_mirrored_half_of_the_time():
         ("clips.large=1.5", "share"),
         ("clips.crop=[0.9, 0.5]", "smaller first"),
         ("loss.soft=2.0", "loss.soft"),
-        ("clips.augment=wild", "not one of"),
+        ("clips.augment=wild", "must be one of"),
         ("clips.augment=rescale-crop", "smaller than clips.size"),
     ],
 )

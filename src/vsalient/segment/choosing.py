@@ -54,9 +54,10 @@ def without_unwanted(
         InputError: no point has an object.
         OutputError: the temporary file does not fit on the disk.
     """
-    if wanted is None:
-        yield from maps
-        return
+    return maps if wanted is None else _cut_maps(maps, wanted, busy)
+
+
+def _cut_maps(maps: _MapStream, wanted: "Wanted", busy: Callable[[], AbstractContextManager[None]]) -> _MapStream:
     chooser, held = _Chooser(wanted), _HeldFrames()
     with closing(maps), closing(held):
         for frame, saliency in maps:
