@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from vsalient.checkpoints import find_entry, registry
-from vsalient.errors import OptionError, WeightsError
+from vsalient.errors import FetchError, OptionError, WeightsError
 from vsalient.procedure import plan_procedure
 
 
@@ -32,6 +32,7 @@ def test_own_weights_are_never_put_into_another_network():
 def test_every_stand_in_is_there_and_of_the_same_architecture():
     known = registry()
     pairs = [(known[name], known[known[name].stand_in]) for name in known if known[name].stand_in]
+    assert {entry.name for entry, _ in pairs} >= {"3dc-seg", "scnn"}
     assert pairs
     for entry, other in pairs:
         assert other.source == "bundled" and other.architecture == entry.architecture
@@ -50,6 +51,17 @@ def test_names_without_a_stand_in_say_what_to_do():
     for name in bare:
         with pytest.raises(WeightsError, match="never published"):
             load_network(name)
+
+
+def test_what_cannot_be_fetched_names_the_small_one(monkeypatch):
+    from vsalient.checkpoints.network import load_network
+
+    assert find_entry("3dc-seg").name == "3dc-seg"
+    monkeypatch.setenv("VSALIENT_OFFLINE", "1")
+    with pytest.raises(
+        FetchError, match="models import 3dc-seg FILE`; the small `--model 3dc-seg-s` is in the package"
+    ):
+        load_network("3dc-seg")
 
 
 def test_predict_by_the_paper_s_name(tmp_path):

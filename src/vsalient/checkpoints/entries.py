@@ -117,7 +117,8 @@ class WeightsEntry:
         size: bytes of the published file, None when not known.
         sha256: hash of the published file, None when its publisher gives none.
         instead: what to do when the weights were never published.
-        stand_in: the entry that runs under this name where no weights of its own are on this machine.
+        stand_in: the entry that runs under this name where no weights of its own were published; an error names it
+            where they were and cannot be fetched.
         parameters: count of the network's parameters in use, None when nobody has counted.
         frames_per_second: measured end to end on an 854x480 video with two CPU cores, None when nobody has.
         licence: of the weights, as their publisher states it.
@@ -179,6 +180,7 @@ class WeightsEntry:
         if self.stands_for:
             width = self.config.get("width")
             size = f"at {width:g} of its width" if isinstance(width, float) else "a small one of ours"
+            size += " on a small encoder" if "encoder" in self.config else ""
             said.append(f"in place of {self.stands_for}, {size}: the paper's own weights were never published")
         if self.stands_for and self.own_score:
             said.append(f"J {self.own_score.value:g} on {self.own_score.dataset}")
@@ -214,7 +216,7 @@ class WeightsEntry:
 _SOURCE_FIELDS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "bundled": (("file",), ("size", "sha256")),
     "hub": (("repo", "revision", "file", "sha256"), ("size",)),
-    "url": (("url",), ("file", "size", "sha256")),
+    "url": (("url",), ("file", "size", "sha256", "stand_in")),
     "none": (("instead",), ("stand_in",)),
     "file": (("file",), ("size", "sha256")),
 }

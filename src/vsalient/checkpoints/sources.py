@@ -134,11 +134,21 @@ def resolve(
     if offline:
         raise FetchError(
             f"'{entry.name}' is not in the cache and this is offline; `vsalient models fetch {entry.name}` "
-            f"with a network, or `vsalient models import {entry.name} FILE`"
+            f"with a network, or `vsalient models import {entry.name} FILE`{_small(entry)}"
         )
     if entry.source == "hub":
         return _from_hub(entry, sha256, endpoint=endpoint, token=token, force=force, progress=progress)
-    return _from_url(entry, sha256, force=force, progress=progress)
+    try:
+        return _from_url(entry, sha256, force=force, progress=progress)
+    except FetchError as error:
+        if not entry.stand_in:
+            raise
+        raise FetchError(f"{error}{_small(entry)}") from error
+
+
+def _small(entry: WeightsEntry) -> str:
+    """What runs without a fetch, to end a sentence with."""
+    return f"; the small `--model {entry.stand_in}` is in the package" if entry.stand_in else ""
 
 
 def import_checkpoint(name: str, file: str | Path, *, sha256: str | None = None) -> Path:

@@ -309,11 +309,9 @@ def _facts(entry: WeightsEntry) -> list[tuple[str, str]]:
 
 def _runs(entry: WeightsEntry) -> str:
     """Whether the model runs here, or the shortest way there."""
-    if entry.stand_in:
-        return f"as {entry.stand_in}"
     match checkpoints.status(entry):
         case "not published":
-            return "needs weights"
+            return f"as {entry.stand_in}" if entry.stand_in else "needs weights"
         case "missing":
             return "file is gone"
         case "to fetch":

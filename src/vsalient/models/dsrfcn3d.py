@@ -23,8 +23,10 @@ from torch.nn import functional as F
 
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.models.channels import Normalise, normed, scaled
+from vsalient.models.lite_encoder import VARIANTS
 from vsalient.models.network import Network
 from vsalient.models.partial import load_part
+from vsalient.models.separated import SeparatedLite
 
 ENCODER_CHANNELS = (64, 128, 256, 512, 512)
 ENCODER_LAYERS = (("conv1a",), ("conv2a",), ("conv3a", "conv3b"), ("conv4a", "conv4b"), ("conv5a", "conv5b"))
@@ -179,14 +181,17 @@ class C3DEncoder(nn.Module):
 
 
 class DSRFCN3D(nn.Module):
-    """The whole network: (B, 3, T, H, W) in [0, 1], T a multiple of 4, H and W of 16, to logits (B, 1, T, H,
-    W).
+    """The whole network: (B, 3, T, H, W) in [0, 1] to logits (B, 1, T, H, W).
+
+    T must be a multiple of 4, H and W of 16 (of 32 with a lite encoder).
 
     Args:
         width: factor on every channel count; 1 is the paper's size.
         recurrent: RCL3D in the refinements; without it DSFCN3D of Table 4.
         deep_supervision: losses on the deconvolutions (Eq. 1); without them RFCN3D.
         temporal: 3D filters; without them DSRFCN2D, which treats the frames one by one, any T ≥ 1.
+        encoder: "c3d", or an EfficientNet-Lite size such as "lite0": a small one that begins from weights of stills
+            (`vsalient.models.separated`), whose five scales are halves of C3D's; `width` is then the decoder's alone.
         batch_norm: a batch norm behind every convolution but the recurrent and scoring ones, for training from random
             weights; the engine folds it away, so that what runs is the paper's network.
     """
@@ -200,12 +205,21 @@ class DSRFCN3D(nn.Module):
         recurrent: bool = True,
         deep_supervision: bool = True,
         temporal: bool = True,
+        encoder: str = "c3d",
         batch_norm: bool = False,
     ) -> None:
         super().__init__()
+        if encoder != "c3d" and (encoder not in VARIANTS or not temporal):
+            known = f"c3d, {', '.join(VARIANTS)}" if temporal else "c3d where temporal is false"
+            raise OptionError(f"unknown encoder '{encoder}' for dsrfcn3d; known: {known}")
         self.temporal = temporal
         self.deep_supervision = deep_supervision
-        self.encoder = C3DEncoder(width=width, temporal=temporal, batch_norm=batch_norm)
+        self.encoder = (
+            C3DEncoder(width=width, temporal=temporal, batch_norm=batch_norm)
+            if encoder == "c3d"
+            else SeparatedLite(encoder, taps=(0, 1, 2, 4, 6), halves=(3, 5))
+        )
+        self.finest = 1 if encoder == "c3d" else 2
         inputs = self.encoder.channels[-1]
         deconvolutions, refinements, scores = [], [], []
         for number, channels in enumerate(scaled(c, width) for c in DECODER_CHANNELS):
@@ -246,9 +260,10 @@ class DSRFCN3D(nn.Module):
 
     def _check(self, clip: Tensor) -> None:
         t, h, w = clip.shape[2:]
-        if h % 16 or w % 16 or (self.temporal and t % 4):
+        sides = 16 * self.finest
+        if h % sides or w % sides or (self.temporal and t % 4):
             raise OptionError(
-                f"dsrfcn3d got a clip of {t} frames of {w}x{h}; it needs a multiple of 4 frames and of 16 "
+                f"dsrfcn3d got a clip of {t} frames of {w}x{h}; it needs a multiple of 4 frames and of {sides} "
                 "pixels: use its own clip length and geometry"
             )
 
@@ -261,7 +276,10 @@ class DSRFCN3D(nn.Module):
             x = F.relu(deconvolution(x))
             hidden.append(x)
             x = refinement(x, feature)
-        return (self.predict(x), *hidden)
+        logits = self.predict(x)
+        if self.finest > 1:
+            logits = F.interpolate(logits, scale_factor=(1, 2, 2), mode="trilinear", align_corners=False)
+        return (logits, *hidden)
 
     def forward(self, clip: Tensor) -> Tensor:
         """(B, 3, T, H, W) in [0, 1] → logits (B, 1, T, H, W).
@@ -301,12 +319,15 @@ class DSRFCN3D(nn.Module):
         )
 
     def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
-        """Take the encoder's weights from a published C3D state dict, strictly.
+        """Take the encoder's weights from a published C3D (or EfficientNet-Lite) state dict, strictly.
 
         Raises:
             CheckpointError: not C3D, or its shapes are not this network's (a reduced width).
         """
-        load_part(self, convert_checkpoint(raw))
+        if isinstance(self.encoder, SeparatedLite):
+            load_part(self.encoder, self.encoder.inflate(raw))
+        else:
+            load_part(self, convert_checkpoint(raw))
 
     @staticmethod
     def probability(logits: Tensor) -> Tensor:

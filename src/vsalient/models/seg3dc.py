@@ -18,7 +18,7 @@ from vsalient.models.network import Network
 from vsalient.models.partial import load_part
 from vsalient.models.seg3dc_decoder import BridgeName, Decoder, RefinementName
 from vsalient.models.seg3dc_encoder import Encoder
-from vsalient.models.seg3dc_lite import SeparatedLite
+from vsalient.models.separated import SeparatedLite
 
 
 class Seg3DC(nn.Module):
@@ -31,7 +31,7 @@ class Seg3DC(nn.Module):
         bridge: the module between encoder and decoder (table 2b).
         refinement: the module at each scale of the decoder (table 3).
         encoder: "csn", or an EfficientNet-Lite size such as "lite0": a small one that begins from weights of stills
-            (`vsalient.models.seg3dc_lite`); `depths` and `base_width` are csn's.
+            (`vsalient.models.separated`); `depths` and `base_width` are csn's.
         batch_norm: a batch norm behind the decoder's convolutions, which the engine folds away: the paper's decoder has
             none, and needs a small learning rate.
 

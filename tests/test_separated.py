@@ -1,4 +1,4 @@
-"""3DC-Seg with the small encoder: at first each frame as EfficientNet-Lite sees it, then its neighbours too."""
+"""3DC-Seg and DSRFCN3D with the small encoder: it begins with each frame as EfficientNet-Lite sees it."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from vsalient.engine import fold_batch_norms
 from vsalient.errors import CheckpointError, OptionError
 from vsalient.models.lite_encoder import EfficientNetLite
 from vsalient.models.network import describe
-from vsalient.models.seg3dc_lite import SeparatedLite
+from vsalient.models.separated import SeparatedLite
 
 
 def lite_weights() -> dict[str, torch.Tensor]:
@@ -67,6 +67,20 @@ def test_norms_fold_away() -> None:
         torch.testing.assert_close(network(clip), before, rtol=1e-3, atol=1e-3)
         fold_batch_norms(plain.eval())
     assert [p.shape for p in network.parameters()] == [p.shape for p in plain.parameters()]
+
+
+def test_dsrfcn3d_takes_it_too() -> None:
+    network = models.build("dsrfcn3d", width=0.125, encoder="lite0", batch_norm=True).eval()
+    load = describe(network).load_encoder
+    assert load is not None
+    load(lite_weights())
+    with torch.no_grad():
+        outputs = describe(network).training_outputs(torch.rand(1, 3, 8, 64, 96))
+    assert [tuple(x.shape) for x in outputs] == [(1, 1, 8, 64, 96)] * 5
+    with pytest.raises(OptionError, match="multiple of 4 frames and of 32 pixels"):
+        network(torch.rand(1, 3, 4, 48, 64))
+    with pytest.raises(OptionError, match="known: c3d where temporal is false"):
+        models.build("dsrfcn3d", encoder="lite0", temporal=False)
 
 
 def test_what_does_not_fit_is_named() -> None:

@@ -1,4 +1,4 @@
-"""A small encoder for 3DC-Seg: EfficientNet-Lite's blocks with depthwise convolutions over three frames.
+"""A small encoder for 3D networks: EfficientNet-Lite's blocks with depthwise convolutions over three frames.
 
 3DC-Seg's encoder is interaction-reduced and channel-separated (Tran et al., ICCV 2019): channels meet in 1×1×1
 convolutions alone, frames and positions in depthwise ones alone. An inverted residual block is built so too; its
@@ -13,12 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vsalient.models.lite_encoder import ConvNorm2d, EfficientNetLite, convert_lite_encoder
-
-TAPS = (1, 2, 4, 6)
-"""The stages whose outputs leave the encoder, at s4, s8, s16 and s32."""
-HALVES_TIME = (2, 3, 5)
-"""The stages that halve space after s4 halve time too, as 3DC-Seg's second to fourth do."""
+from vsalient.models.lite_encoder import TAP_STAGES, ConvNorm2d, EfficientNetLite, convert_lite_encoder
 
 
 class SeparatedConv3d(nn.Module):
@@ -55,27 +50,39 @@ class SeparatedConv3d(nn.Module):
 
 
 class SeparatedLite(nn.Module):
-    """EfficientNet-Lite over clips: four taps at s4, s8, s16 and s32, of T, T/2, T/4 and T/8 frames.
+    """EfficientNet-Lite over clips, with taps behind chosen stages (0, 1, 2, 4 and 6 end at s2, s4, s8, s16 and s32).
+
+    By default four taps at s4 to s32, of T, T/2, T/4 and T/8 frames, as 3DC-Seg has them.
 
     Args:
         variant: a key of `vsalient.models.lite_encoder.VARIANTS`.
+        taps: the stages whose outputs leave the encoder.
+        halves: the stages that halve time as well as space.
         first: the first stage whose depthwise kernels see three frames; the finer ones see one, where each frame of
             context would cost most.
     """
 
-    def __init__(self, variant: str = "lite0", *, first: int = 2) -> None:
+    def __init__(
+        self,
+        variant: str = "lite0",
+        *,
+        taps: tuple[int, ...] = (1, 2, 4, 6),
+        halves: tuple[int, ...] = (2, 3, 5),
+        first: int = 2,
+    ) -> None:
         super().__init__()
+        self.taps = taps
         plain = EfficientNetLite(variant)
         self.variant = variant
         self.register_buffer("mean", plain.get_buffer("mean"), persistent=False)
         self.register_buffer("scale", plain.get_buffer("scale"), persistent=False)
         self.stem = SeparatedConv3d(plain.stem)
         self.stages = plain.stages
-        self.channels = tuple(plain.tap_channels[1:])
+        self.channels = tuple(plain.tap_channels[TAP_STAGES.index(tap)] for tap in taps)
         for number, stage in enumerate(plain.stages):
             assert isinstance(stage, nn.Sequential)
             for place, block in enumerate(stage):
-                skips = 2 if number in HALVES_TIME and place == 0 else 1
+                skips = 2 if number in halves and place == 0 else 1
                 for name, part in list(block.named_children()):
                     if isinstance(part, ConvNorm2d):
                         deep = part.depthwise and number >= first
@@ -83,12 +90,12 @@ class SeparatedLite(nn.Module):
                         setattr(block, name, SeparatedConv3d(part, frames=3 if deep else 1, stride=stride))
 
     def forward(self, clip: Tensor) -> tuple[Tensor, ...]:
-        """(B, 3, T, H, W) in [0, 1], H and W multiples of 32 → r2, r3, r4, r5, finest first."""
+        """(B, 3, T, H, W) in [0, 1], H and W multiples of 32 → the taps, finest first."""
         x = self.stem((clip - self.get_buffer("mean")) * self.get_buffer("scale"))
         taps = []
         for number, stage in enumerate(self.stages):
             x = stage(x)
-            if number in TAPS:
+            if number in self.taps:
                 taps.append(x)
         return tuple(taps)
 
