@@ -18,6 +18,8 @@ def local_correlation(first: Tensor, second: Tensor, radius_y: int, radius_x: in
     """
     rows, columns = 2 * radius_y + 1, 2 * radius_x + 1
     padded = F.pad(second, (radius_x, radius_x, radius_y, radius_y))
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+        return _row_by_row(first, padded, rows, columns)
     wide = padded.shape[3]
     # Each row of queries against the rows of keys around it, which lie one behind the other: views, nothing is copied.
     keys = padded.flatten(2).unfold(2, rows * wide, wide).transpose(1, 2)  # N H C rows·wide
@@ -25,6 +27,21 @@ def local_correlation(first: Tensor, second: Tensor, radius_y: int, radius_x: in
     # The windows of two neighbours lie one query and one key apart.
     windows = products.flatten(2).unfold(2, (rows - 1) * wide + columns, rows * wide + 1)
     return windows.unfold(3, columns, wide).flatten(3)
+
+
+def _row_by_row(first: Tensor, padded: Tensor, rows: int, columns: int) -> Tensor:
+    """The same by operations that other libraries have: ONNX knows no overlapping views."""
+    n, _, h, w = first.shape
+    wide = padded.shape[3]
+    query, key = first.permute(0, 2, 3, 1), padded.permute(0, 2, 1, 3)
+    volumes = []
+    for dy in range(rows):
+        # A row of queries against one whole row of keys is a band matrix; padding each of its rows by one element skews
+        # the band into columns, so that slicing picks the window.
+        products = torch.matmul(query, key[:, dy : dy + h])  # N H W wide
+        skewed = F.pad(products.reshape(n, h, w * wide), (0, w)).view(n, h, w, wide + 1)
+        volumes.append(skewed[..., :columns])
+    return torch.cat(volumes, dim=3)
 
 
 class MotionCue(nn.Module):
