@@ -18,7 +18,7 @@ def local_correlation(first: Tensor, second: Tensor, radius_y: int, radius_x: in
     """
     rows, columns = 2 * radius_y + 1, 2 * radius_x + 1
     padded = F.pad(second, (radius_x, radius_x, radius_y, radius_y))
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    if torch.compiler.is_exporting() or torch.jit.is_tracing():  # type: ignore[attr-defined,no-untyped-call]
         return _row_by_row(first, padded, rows, columns)
     wide = padded.shape[3]
     # Each row of queries against the rows of keys around it, which lie one behind the other: views, nothing is copied.
