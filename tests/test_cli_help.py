@@ -64,7 +64,7 @@ main()
     [
         ("vsalient pre", ["predict"]),
         ("vsalient predict --mod", ["--model"]),
-        ("vsalient predict --model 3dc", ["3dc-lite", "3dc-seg"]),
+        ("vsalient predict --model 3dc", ["3dc-lite", "3dc-seg", "3dc-seg-s"]),
         ("vsalient segment -m sc", ["scnn", "scnn-s"]),
         ("vsalient predict -w ove", ["overlay"]),
         ("vsalient predict -w masks,map", ["masks,maps"]),
