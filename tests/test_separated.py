@@ -89,5 +89,9 @@ def test_what_does_not_fit_is_named() -> None:
     network = models.build("seg3dc", encoder="lite0", decoder_width=16)
     load = describe(network).load_encoder
     assert load is not None
+    weights = lite_weights()
     with pytest.raises(CheckpointError, match="elsewhere"):
-        load({"encoder.elsewhere.weight": torch.zeros(1)})
+        load(weights | {"encoder.elsewhere.weight": torch.zeros(1)})
+    del weights["encoder.stem.conv.weight"]
+    with pytest.raises(CheckpointError, match=r"1 tensors are missing, first stem\.conv\.weight"):
+        load(weights)

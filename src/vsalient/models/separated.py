@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vsalient.errors import CheckpointError
 from vsalient.models.lite_encoder import TAP_STAGES, ConvNorm2d, EfficientNetLite, convert_lite_encoder
 
 
@@ -100,7 +101,11 @@ class SeparatedLite(nn.Module):
         return tuple(taps)
 
     def inflate(self, raw: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """A published EfficientNet-Lite classifier's state dict, or one of a whole 3dc-lite → this encoder's."""
+        """A published EfficientNet-Lite classifier's state dict, or one of a whole 3dc-lite → this encoder's.
+
+        Raises:
+            CheckpointError: tensors are missing.
+        """
         own, inflated = self.state_dict(), {}
         lite = {key.removeprefix("encoder."): value for key, value in raw.items() if key.startswith("encoder.")}
         for key, value in (lite or convert_lite_encoder(raw, self.variant)).items():
@@ -109,4 +114,9 @@ class SeparatedLite(nn.Module):
                 kernel[:, :, kernel.shape[2] // 2] = value
                 value = kernel
             inflated[key] = value
+        missing = [key for key in own if key not in inflated and not key.endswith("num_batches_tracked")]
+        if missing:
+            raise CheckpointError(
+                f"not a whole EfficientNet-Lite: {len(missing)} tensors are missing, first {missing[0]}"
+            )
         return inflated
