@@ -21,7 +21,7 @@ def test_damaged_films_end_well(tmp_path: Path) -> None:
     assert {"whole", "damaged", "refused"} <= {ending.state for ending in found}
 
 
-@pytest.mark.parametrize("per_film", [2, pytest.param(24, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("per_film", [2, pytest.param(5, marks=pytest.mark.slow)])
 def test_the_command_ends_well_on_damaged_films(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, per_film: int) -> None:
     install(monkeypatch, tmp_path / "home")
     for_children(monkeypatch)

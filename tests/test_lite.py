@@ -5,7 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from vsalient import models
 from vsalient.engine import Engine
+from vsalient.errors import OptionError
 from vsalient.models.lite import RESIDUAL_PRIORS, Lite3DC
 from vsalient.models.lite_blocks import ClipAttention, MotionGate
 from vsalient.models.lite_encoder import VARIANTS, EfficientNetLite, convert_lite_encoder
@@ -252,3 +254,26 @@ def test_a_still_in_training_sees_what_it_sees_at_inference(small):
     training = small(clip)
     with torch.no_grad():
         assert torch.allclose(training, small(clip), atol=1e-5)
+
+
+def test_grafted_gates_change_nothing_at_first_and_can_distrust_motion():
+    torch.manual_seed(0)
+    plain = models.build("lite3dc", **SMALL).eval()
+    torch.nn.init.normal_(plain.residual.to8.weight)
+    grafted = models.build("lite3dc", **SMALL, grafted=True).eval()
+    assert not grafted.load_state_dict(plain.state_dict(), strict=False).unexpected_keys
+    clip, maps = torch.rand(1, 3, 3, 64, 64), {name: torch.rand(1, 1, 3, 64, 64) for name in plain.priors}
+    with torch.no_grad():
+        before = plain(clip, **maps)
+        assert torch.allclose(grafted(clip, **maps), before, atol=1e-5)
+        torch.nn.init.constant_(grafted.gate8.clip.bias, -20.0)  # neither looks nor motion at s8
+        grafted.refine8.side.fill_(1.0)
+        assert not torch.allclose(grafted(clip, **maps), before, atol=1e-3)
+    outputs = grafted.train().describe().training_outputs(clip, **maps)
+    sum(output.mean() for output in outputs).backward()
+    assert all(grafted.get_parameter(f"refine{scale}.side").grad.abs() > 0 for scale in (4, 8))
+
+
+def test_gates_are_placed_in_one_way():
+    with pytest.raises(OptionError, match="gated and grafted"):
+        models.build("lite3dc", **SMALL, gated=True, grafted=True)

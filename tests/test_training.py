@@ -341,6 +341,18 @@ def test_a_part_that_the_checkpoint_lacks_may_begin_anew(tmp_path):
     assert torch.equal(network.residual.enter.conv.weight, fresh)
 
 
+def test_a_convolution_that_sees_more_begins_with_what_it_knew(tmp_path):
+    before = models.build("lite3dc", channels=(8, 8, 8, 8, 8), residual=4)
+    torch.save(before.state_dict(), tmp_path / "before.pt")
+    after = models.build("lite3dc", channels=(8, 8, 8, 8, 8), residual=4, priors=["residual", "residual_speed", "flow"])
+    with pytest.raises(CheckpointError, match="has the shape"):
+        initialise(after, str(tmp_path / "before.pt"))
+    initialise(after, str(tmp_path / "before.pt"), widen=["residual.enter.conv"])
+    weight = after.residual.enter.conv.weight
+    assert torch.equal(weight[:, :2], before.residual.enter.conv.weight)
+    assert not weight[:, 2:].any()
+
+
 def test_the_stages_of_3dc_lite_fit_each_other():
     stages = load_stages(load_recipe("3dc-lite"))
     sizes = [
@@ -401,10 +413,10 @@ PAPERS = {
     "stan": ["config.width=0.03125", "clips.size=[32,32]"],
     "3dc-seg-synthetic": ["config={depths=[1,1,1,1],base_width=4,decoder_width=8}", "clips.size=[32,64]"],
     "3dc-seg-video": ["config={depths=[1,1,1,1],base_width=4,decoder_width=8}", "clips.size=[32,64]"],
-    "dsrfcn3d-s": ["config.width=0.03125", "clips.size=[32,32]"],
+    "dsrfcn3d-s": ["config.width=0.03125", "clips.size=[32,32]", 'init="scratch"'],
     "conv3dnet-s": ["config.width=0.03125", "clips.size=[32,32]"],
     "stan-s": ["config.width=0.03125", "clips.size=[32,32]"],
-    "3dc-seg-s": ["config.base_width=4", "config.decoder_width=8", "clips.size=[32,64]"],
+    "3dc-seg-s": ["config.base_width=4", "config.decoder_width=8", "clips.size=[32,64]", 'init="scratch"'],
 }
 
 

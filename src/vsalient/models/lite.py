@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from vsalient.errors import OptionError
 from vsalient.models.lite_blocks import (
     ClipAttention,
     Conv3dNorm,
@@ -49,6 +50,8 @@ class Lite3DC(nn.Module):
         separable: convolutions over space and time in two steps, space first.
         gated: looks and motion meet in gates, the coarser step's map multiplies the finer one's features, and matched
             motion joins on the side of motion. Else both are added, and matched motion is one more encoder feature.
+        grafted: gates and side maps on a network that was trained without: they stand where `gated` has them but for
+            the coarsest step, whose values have no norm, and change nothing until they are trained.
 
     Attributes:
         priors: the per-frame maps it takes beside the picture, each (B, 1, T, H, W) in [0, 1]; a prior that is not
@@ -65,8 +68,11 @@ class Lite3DC(nn.Module):
         priors: Sequence[str] = RESIDUAL_PRIORS,
         separable: bool = False,
         gated: bool = False,
+        grafted: bool = False,
     ) -> None:
         super().__init__()
+        if gated and grafted:
+            raise OptionError("lite3dc: gated and grafted are two ways to place gates; choose one")
         c32, c16, c8, c4, c2 = channels
         self.priors = tuple(priors) if residual else ()
         self.variant = variant
@@ -80,8 +86,8 @@ class Lite3DC(nn.Module):
         self.context2 = spacetime(c32, c32, separable=separable, act=False)
         self.attention = ClipAttention(c32)
         self.refine16 = LiteRefine3d(t16 + beside, c32, c16, separable=separable)
-        self.refine8 = LiteRefine3d(t8 + beside, c16, c8, separable=separable)
-        self.refine4 = LiteRefine3d(t4, c8, c4, temporal=False)
+        self.refine8 = LiteRefine3d(t8 + beside, c16, c8, separable=separable, silent_side=grafted)
+        self.refine4 = LiteRefine3d(t4, c8, c4, temporal=False, silent_side=grafted)
         self.fine = Conv3dNorm(t2, c2, (1, 1, 1), act=False)
         self.fine_bring = Conv3dNorm(c4, c2, (1, 1, 1), act=False)
         self.fine_mix = Conv3dNorm(c2, c2, (1, 3, 3))
@@ -92,6 +98,9 @@ class Lite3DC(nn.Module):
         targets = (c4, c8, c16, c32)
         self.residual = ResidualCue(len(self.priors), residual, targets, separable=separable) if residual else None
         self.gated = gated
+        self.grafted = grafted
+        if grafted:
+            self.gate4, self.gate8, self.gate16 = (MotionGate(c) for c in targets[:3])
         if gated:
             # GC3D has no norm of its own; gates that saw its growing values would be all or nothing in a few steps.
             self.context_norm = nn.BatchNorm3d(c32)
@@ -187,10 +196,13 @@ class Lite3DC(nn.Module):
         add4, add8, add16, add32 = adds if adds is not None else (None,) * 4
         x = x + self.context2(self.context1(mixed))
         x = self.attention(x if add32 is None else x + add32)
-        x16 = self.refine16(s16, x, add16)
-        x8 = self.refine8(s8, x16, add8)
-        x4 = self.refine4(s4, x8, add4)
-        return x4, self.head4(x4), self.head8(x8), self.head16(x16)
+        gates = (self.gate16, self.gate8, self.gate4) if self.grafted else (None,) * 3
+        x16 = self.refine16(s16, x, add16, gate=gates[0])
+        side16 = self.head16(x16)
+        x8 = self.refine8(s8, x16, add8, gate=gates[1], side=side16 if self.grafted else None)
+        side8 = self.head8(x8)
+        x4 = self.refine4(s4, x8, add4, gate=gates[2], side=side8 if self.grafted else None)
+        return x4, self.head4(x4), side8, side16
 
     def _gated(
         self, s4: Tensor, s8: Tensor, s16: Tensor, s32: Tensor, cue8: Tensor | None, adds: tuple[Tensor, ...] | None

@@ -27,19 +27,13 @@ class Conv3dNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, T, H, W) → (B, C', T, H, W)."""
-        if x.shape[2] == 1 and torch.is_grad_enabled():
-            x = self._still(x)
-        else:
-            if self.pad_frames:
-                x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
-            x = self.conv(x)
-        x = self.norm(x)
+        if self.pad_frames and x.shape[2] == 1 and torch.is_grad_enabled():
+            # A view, which says that all frames are one: `planar` sums the taps and does them at once.
+            x = x.expand(-1, -1, 2 * self.pad_frames + 1, -1, -1)
+        elif self.pad_frames:
+            x = torch.cat([x[:, :, :1], x, x[:, :, -1:]], dim=2)
+        x = self.norm(self.conv(x))
         return F.relu(x, inplace=not torch.is_grad_enabled()) if self.act else x
-
-    def _still(self, x: Tensor) -> Tensor:
-        """One frame, in training: all taps in time see the same frame, so that their sum does in one 2D convolution."""
-        weight = self.conv.weight.sum(dim=2)
-        return F.conv2d(x[:, :, 0], weight, self.conv.bias, padding=self.conv.padding[1:]).unsqueeze(2)
 
 
 class Conv2Plus1d(nn.Module):
@@ -136,12 +130,21 @@ class LiteRefine3d(nn.Module):
         channels: of the result.
         temporal: whether the first convolution of a pair sees neighbouring frames.
         separable: space and time apart in it.
+        silent_side: how much a side map counts is learnt, and nothing at first.
     """
 
     def __init__(
-        self, inputs: int, coarser: int, channels: int, *, temporal: bool = True, separable: bool = False
+        self,
+        inputs: int,
+        coarser: int,
+        channels: int,
+        *,
+        temporal: bool = True,
+        separable: bool = False,
+        silent_side: bool = False,
     ) -> None:
         super().__init__()
+        self.side = nn.Parameter(torch.zeros(1)) if silent_side else None
 
         def first() -> nn.Module:
             if temporal:
@@ -181,7 +184,8 @@ class LiteRefine3d(nn.Module):
         if cue is not None:
             skip = skip + cue if gate is None else gate(skip, cue)
         if side is not None:
-            skip = skip * (0.5 + upsample(torch.sigmoid(side), 2))
+            known = upsample(torch.sigmoid(side), 2)
+            skip = skip * (0.5 + known if self.side is None else 1 + self.side * (known - 0.5))
         skip = skip + self.skip2(self.skip1(F.relu(skip)))
         merged = skip + upsample(self.bring(coarser), 2)
         return torch.as_tensor(F.relu(merged + self.merge2(self.merge1(F.relu(merged)))))

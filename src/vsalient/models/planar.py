@@ -24,6 +24,8 @@ When a convolution is done in which way is decided at each call, from device, dt
   pictures (16→16 at 160×256): where gradients are recorded dense kernels become 2D, which is well there.
 * **Training on a CPU**: a kernel of k frames that keeps the clip's length is one 2D convolution over the channels of k
   frames, with a backward pass of its own: autograd of the sum would fill, copy and add whole clips for each tap.
+* **A still that is expanded** to the frames of a kernel (stride 0 in time) is one picture; its kernel is the sum of
+  its taps.
 * **Other devices** keep their own 3D convolutions.
 
 Transposed convolutions need none of this: those of `dsrfcn3d` have kernels of 4×4, which oneDNN takes.
@@ -98,6 +100,9 @@ def conv3d(
     Returns:
         (B, C', T', H', W').
     """
+    if x.dim() == 5 and not isinstance(padding, str) and _one_frame(x, weight, padding):
+        rest = _triple(stride)[1:], _triple(padding)[1:], _triple(dilation)[1:], groups
+        return F.conv2d(x[:, :, 0], weight.sum(dim=2), bias, *rest).unsqueeze(2)
     if x.dim() != 5 or isinstance(padding, str) or not as_planes(x, weight, groups):
         return F.conv3d(x, weight, bias, stride, padding, dilation, groups)
     return _by_frames(x, weight, bias, _triple(stride), _triple(padding), _triple(dilation), groups)
@@ -137,6 +142,12 @@ def as_planes(x: Tensor, weight: Tensor, groups: int) -> bool:
     # With one thread PyTorch keeps kernels of one position to itself, too, up to 15 clips.
     single = torch.get_num_threads() == 1 and weight.shape[-2:] == (1, 1) and x.shape[0] < 16
     return (single and groups == 1) or not (large or wide or groups > 1)
+
+
+def _one_frame(x: Tensor, weight: Tensor, padding: int | Sequence[int]) -> bool:
+    """Whether all frames that a kernel meets are views of one (`Tensor.expand`), as in a still without an end."""
+    frames = x.shape[2]
+    return 1 < frames == weight.shape[2] and x.stride(2) == 0 and _triple(padding)[0] == 0
 
 
 def _by_frames(

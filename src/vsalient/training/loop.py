@@ -88,7 +88,7 @@ class Trainer:
         check_recipe_clips(self.network, recipe)
         saved = states.read_state(self.checkpoint) if self.checkpoint.exists() else None
         if saved is None:
-            initialise(self.network, init or recipe.init, recipe.init_copy)
+            initialise(self.network, init or recipe.init, recipe.init_copy, recipe.init_widen)
         else:
             states.check_recipe(saved["recipe"], recipe, self.checkpoint)
         before: Precision = saved.get("precision", saved["recipe"].get("precision", "auto")) if saved else "auto"

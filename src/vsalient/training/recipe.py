@@ -119,6 +119,8 @@ class Recipe:
             average of several.
         init_copy: prefixes filled from others' weights where the file lacks them: SCNN's second network starts from its
             first. A weight of another shape keeps its random start; so does all that begins with a prefix given "".
+        init_widen: names of convolutions that may see more channels than the file's do; the new ones, the last, count
+            nothing at first.
         stages: names of recipes to run in turn, each beginning with the one before; a recipe with stages is only that.
         follows: among stages, the earlier ones to begin with instead; the weights of several are averaged (Wortsman et
             al.: Model soups, ICML 2022). A name that stands twice counts twice.
@@ -140,6 +142,7 @@ class Recipe:
     config: dict[str, Any] = field(default_factory=dict)
     init: str = "scratch"
     init_copy: dict[str, str] = field(default_factory=dict)
+    init_widen: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
     steps: int = 1000
