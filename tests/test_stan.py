@@ -140,7 +140,7 @@ def test_decode_is_the_text_literally():
 @pytest.mark.parametrize(
     ("config", "maps"),
     [
-        ({"temporal_stream": False, "lstm": False, "conv3d": False, "attention": False}, 1),  # OS
+        ({"prior": "none", "lstm": False, "conv3d": False, "attention": False}, 1),  # OS
         ({"lstm": False, "conv3d": False, "attention": False}, 1),  # ST
         ({"lstm": False, "attention": False}, 2),  # STC
         ({"conv3d": False, "attention": False}, 2),  # STL
@@ -151,7 +151,7 @@ def test_decode_is_the_text_literally():
 )
 def test_ablations(config, maps):
     network = build("stan", width=0.0625, **config).eval()
-    assert network.priors == (() if config.get("temporal_stream") is False else (config.get("prior", "motion"),))
+    assert network.priors == (() if config.get("prior") == "none" else (config.get("prior", "motion"),))
     given = {name: torch.rand(1, 1, 4, 16, 24) for name in network.priors}
     assert network(torch.rand(1, 3, 4, 16, 24), **given).shape == (1, 1, 1, 16, 24)
     assert 1 + (network.lstm is not None) + (network.conv3d is not None) == maps

@@ -413,9 +413,9 @@ PAPERS = {
     "stan": ["config.width=0.03125", "clips.size=[32,32]"],
     "3dc-seg-synthetic": ["config={depths=[1,1,1,1],base_width=4,decoder_width=8}", "clips.size=[32,64]"],
     "3dc-seg-video": ["config={depths=[1,1,1,1],base_width=4,decoder_width=8}", "clips.size=[32,64]"],
-    "dsrfcn3d-s": ["config.width=0.03125", "clips.size=[32,32]", 'init="scratch"'],
+    "dsrfcn3d-s": ["config.width=0.03125", "clips.size=[32,64]", 'init="scratch"'],
     "conv3dnet-s": ["config.width=0.03125", "clips.size=[32,32]"],
-    "stan-s": ["config.width=0.03125", "clips.size=[32,32]"],
+    "stan-s": ["config.width=0.03125", "clips.size=[32,64]", 'init="scratch"'],
     "3dc-seg-s": ["config.base_width=4", "config.decoder_width=8", "clips.size=[32,64]", 'init="scratch"'],
 }
 

@@ -2,6 +2,7 @@
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -46,3 +47,8 @@ def normed(convolution: nn.Module, *, batch_norm: bool) -> nn.Module:
     assert isinstance(convolution, nn.Conv2d | nn.Conv3d | nn.ConvTranspose3d)
     norm = nn.BatchNorm2d if isinstance(convolution, nn.Conv2d) else nn.BatchNorm3d
     return nn.Sequential(convolution, norm(convolution.out_channels))
+
+
+def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bilinear up-sampling of (N, C, h, w) to (N, C, *size)."""
+    return F.interpolate(x, size, mode="bilinear", align_corners=False)

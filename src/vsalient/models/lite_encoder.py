@@ -136,6 +136,12 @@ HEAD_KEYS = ("_conv_head.", "_bn1.", "_fc.")
 """The classifier's head: segmentation has no use for it."""
 
 
+def encoder_weights(raw: Mapping[str, Tensor], variant: str = "lite0") -> dict[str, Tensor]:
+    """`EfficientNetLite`'s weights from the state dict of a whole 3dc-lite or of a published classifier."""
+    lite = {key.removeprefix("encoder."): value for key, value in raw.items() if key.startswith("encoder.")}
+    return lite or convert_lite_encoder(raw, variant)
+
+
 def convert_lite_encoder(raw: Mapping[str, Tensor], variant: str = "lite0") -> dict[str, Tensor]:
     """Rename the published EfficientNet-Lite classifier's state dict to `EfficientNetLite`'s names, less its head."""
     size = VARIANTS[variant]

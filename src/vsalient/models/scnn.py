@@ -20,9 +20,11 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vsalient.errors import OptionError
+from vsalient.models.channels import enlarge
+from vsalient.models.dense_lite import DenseLite, load_trunks, trunks
 from vsalient.models.network import Network
 from vsalient.models.partial import load_part
-from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time, unfold_time
+from vsalient.models.vgg import DenseVGG, convert_vgg16, fold_time, unfold_time
 
 FusionName = Literal["product", "stack", "spatial", "temporal"]
 FUSIONS: Mapping[str, int] = {"product": 1, "stack": 2, "spatial": 1, "temporal": 1}
@@ -36,6 +38,7 @@ class SaliencyFCN(nn.Module):
         priors: input channels beside RGB.
         width: factor on every channel count.
         branches: the blocks, 1 to 6, that are scored; (5, 6) in the paper, all of them in its Fig. 10.
+        encoder: "vgg", or an EfficientNet-Lite size such as "lite0" (`vsalient.models.dense_lite`).
     """
 
     def __init__(
@@ -46,9 +49,14 @@ class SaliencyFCN(nn.Module):
         branches: tuple[int, ...] = (5, 6),
         dropout: float = 0.5,
         batch_norm: bool = False,
+        encoder: str = "vgg",
     ) -> None:
         super().__init__()
-        self.vgg = DenseVGG(priors=priors, width=width, dropout=dropout, batch_norm=batch_norm)
+        self.vgg: DenseVGG | DenseLite
+        if encoder == "vgg":
+            self.vgg = DenseVGG(priors=priors, width=width, dropout=dropout, batch_norm=batch_norm)
+        else:
+            self.vgg = DenseLite(encoder, priors=priors)
         if not branches or not set(branches) <= set(range(1, 7)):
             raise OptionError(f"branches {branches} name no blocks; use some of 1 to 6, such as (5, 6)")
         self.scores = nn.ModuleDict({str(b): nn.Conv2d(self.vgg.channels[b - 1], 1, 1) for b in sorted(set(branches))})
@@ -80,6 +88,8 @@ class SCNN(nn.Module):
             trained from the start in one phase; the paper trains the first one before.
         dropout: rate in block 6.
         batch_norm: norms in both networks for training from random weights, which the engine folds away.
+        encoder: "vgg", or an EfficientNet-Lite size such as "lite0": a small trunk in both networks that begins from
+            weights of stills; width, dropout and batch_norm are VGG's.
     """
 
     priors: tuple[str, ...] = ("motion",)
@@ -95,6 +105,7 @@ class SCNN(nn.Module):
         supervise_spatial: bool = False,
         dropout: float = 0.5,
         batch_norm: bool = False,
+        encoder: str = "vgg",
     ) -> None:
         super().__init__()
         if stage not in ("cascade", "spatial"):
@@ -103,12 +114,15 @@ class SCNN(nn.Module):
             raise OptionError(f"fusion '{fusion}' is unknown; use one of {', '.join(FUSIONS)}")
         self.fusion = fusion
         self.supervise_spatial = supervise_spatial
-        self.spatial = SaliencyFCN(width=width, branches=branches, dropout=dropout, batch_norm=batch_norm)
-        self.guided = (
-            SaliencyFCN(priors=FUSIONS[fusion], width=width, branches=branches, dropout=dropout, batch_norm=batch_norm)
-            if stage == "cascade"
-            else None
-        )
+        self.encoder = encoder
+
+        def network(priors: int) -> SaliencyFCN:
+            return SaliencyFCN(
+                priors=priors, width=width, branches=branches, dropout=dropout, batch_norm=batch_norm, encoder=encoder
+            )
+
+        self.spatial = network(0)
+        self.guided = network(FUSIONS[fusion]) if stage == "cascade" else None
         self.priors = (prior,) if self.guided is not None and fusion != "spatial" else ()
 
     def forward(self, clip: Tensor, motion: Tensor | None = None, flow: Tensor | None = None) -> Tensor:
@@ -132,6 +146,7 @@ class SCNN(nn.Module):
             probability=self.probability,
             training_outputs=self.training_outputs,
             priors=self.priors,
+            encoder=trunks(self),
             load_encoder=self.load_encoder,
         )
 
@@ -168,9 +183,14 @@ class SCNN(nn.Module):
     def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
         """Take both networks' VGG weights from torchvision's VGG-16, strictly; new layers stay as they are.
 
+        With a small encoder both take an EfficientNet-Lite's, or a whole 3dc-lite's.
+
         Raises:
             CheckpointError: not VGG-16, or its shapes are not this network's (a reduced width).
         """
+        if self.encoder != "vgg":
+            load_trunks(self, raw)
+            return
         own = self.state_dict()
         load_part(self, {key: value for key, value in convert_checkpoint(raw).items() if key in own})
 

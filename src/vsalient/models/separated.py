@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsalient.errors import CheckpointError
-from vsalient.models.lite_encoder import TAP_STAGES, ConvNorm2d, EfficientNetLite, convert_lite_encoder
+from vsalient.models.lite_encoder import TAP_STAGES, ConvNorm2d, EfficientNetLite, encoder_weights
 
 
 class SeparatedConv3d(nn.Module):
@@ -107,8 +107,7 @@ class SeparatedLite(nn.Module):
             CheckpointError: tensors are missing.
         """
         own, inflated = self.state_dict(), {}
-        lite = {key.removeprefix("encoder."): value for key, value in raw.items() if key.startswith("encoder.")}
-        for key, value in (lite or convert_lite_encoder(raw, self.variant)).items():
+        for key, value in encoder_weights(raw, self.variant).items():
             if value.dim() == 4 and key in own and own[key].dim() == 5:
                 kernel = value.new_zeros(*value.shape[:2], own[key].shape[2], *value.shape[2:])
                 kernel[:, :, kernel.shape[2] // 2] = value

@@ -28,10 +28,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vsalient.errors import OptionError
-from vsalient.models.channels import normed, scaled
+from vsalient.models.channels import enlarge, normed, scaled
+from vsalient.models.dense_lite import DenseLite, load_trunks, trunks
 from vsalient.models.network import Network
 from vsalient.models.partial import load_part
-from vsalient.models.vgg import DenseVGG, convert_vgg16, enlarge, fold_time, unfold_time
+from vsalient.models.vgg import DenseVGG, convert_vgg16, fold_time, unfold_time
 
 BRANCH_CHANNELS = 128
 ATTENTION_CHANNELS = 256
@@ -50,16 +51,21 @@ class Stream(nn.Module):
         last_kernel: int = 3,
         dropout: float = 0.5,
         batch_norm: bool = False,
+        encoder: str = "vgg",
     ) -> None:
         super().__init__()
-        self.vgg = DenseVGG(
-            priors=priors,
-            width=width,
-            last_poolings="stride1",
-            last_kernel=last_kernel,
-            dropout=dropout,
-            batch_norm=batch_norm,
-        )
+        self.vgg: DenseVGG | DenseLite
+        if encoder == "vgg":
+            self.vgg = DenseVGG(
+                priors=priors,
+                width=width,
+                last_poolings="stride1",
+                last_kernel=last_kernel,
+                dropout=dropout,
+                batch_norm=batch_norm,
+            )
+        else:
+            self.vgg = DenseLite(encoder, priors=priors)
         channels = scaled(BRANCH_CHANNELS, width)
         self.branches = nn.ModuleList(
             nn.Sequential(
@@ -74,7 +80,7 @@ class Stream(nn.Module):
             if isinstance(module, nn.Conv2d) and module.bias is not None:
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                 nn.init.zeros_(module.bias)
-        if priors:
+        if priors and isinstance(self.vgg, DenseVGG):
             # "a Gaussian distribution is used to re-initialize the first convolutional layer" (section 4.2).
             nn.init.kaiming_normal_(self.vgg.first.weight, nonlinearity="relu")
 
@@ -123,18 +129,19 @@ class STAN(nn.Module):
     Args:
         width: factor on every channel count; 1 is the paper's size.
         frames: T, the clip's length.
-        temporal_stream, lstm, conv3d, attention: parts that the ablations of section 4.4 leave out. OS keeps
-            none, ST the temporal stream, STC and STL one of 3D convolution and ConvLSTM, STLC both; without
-            attention the maps are added.
+        lstm, conv3d, attention: parts that the ablations of section 4.4 leave out. OS and ST keep none, STC and STL one
+            of 3D convolution and ConvLSTM, STLC both; without attention the maps are added.
         refine_stride: ConvLSTM, 3D convolution and attention work at this fraction of the input's size; 1 in
             the paper, more for the small configuration.
-        prior: what the temporal stream sees: "motion", the frame with its motion prior as a fourth channel, or "flow",
-            grey optical flow alone (Fig. 6c's "original optical flow map"), in three equal channels.
+        prior: what the temporal stream sees: "motion", the frame with its motion prior as a fourth channel; "flow",
+            grey optical flow alone (Fig. 6c's "original optical flow map"), in three equal channels; "none", no stream.
         last_kernel: side of fc6's kernel in VGG's block 6: 3, dilated by 4 as block 5 is by 2 (section 3.1: dilation in
             the last two blocks), or 1, which no dilation can act on (SCNN's reading).
         dropout: rate in VGG's block 6.
         batch_norm: norms in both streams for training from random weights, which the engine folds away.
         supervise_frames: Ost of Eq. 5 of every frame is a training output too, so that a clip teaches four frames.
+        encoder: "vgg", or an EfficientNet-Lite size such as "lite0": a small trunk in both streams that begins from
+            weights of stills (`vsalient.models.dense_lite`); last_kernel and dropout are VGG's.
     """
 
     priors: tuple[str, ...] = ("motion",)
@@ -144,31 +151,38 @@ class STAN(nn.Module):
         width: float = 1.0,
         *,
         frames: int = 4,
-        temporal_stream: bool = True,
         lstm: bool = True,
         conv3d: bool = True,
         attention: bool = True,
         refine_stride: int = 1,
-        prior: Literal["motion", "flow"] = "motion",
+        prior: Literal["motion", "flow", "none"] = "motion",
         last_kernel: int = 3,
         dropout: float = 0.5,
         batch_norm: bool = False,
         supervise_frames: bool = False,
+        encoder: str = "vgg",
     ) -> None:
         super().__init__()
-        if prior not in ("motion", "flow"):
-            raise OptionError(f"stan's prior is '{prior}': give motion or flow")
-        self.frames, self.last_kernel = frames, last_kernel
+        if prior not in ("motion", "flow", "none"):
+            raise OptionError(f"stan's prior is '{prior}': give motion, flow or none")
+        self.frames, self.last_kernel, self.encoder = frames, last_kernel, encoder
         self.supervise_frames = supervise_frames
         self.refine_stride = refine_stride
 
         def stream(priors: int) -> Stream:
-            return Stream(priors=priors, width=width, last_kernel=last_kernel, dropout=dropout, batch_norm=batch_norm)
+            return Stream(
+                priors=priors,
+                width=width,
+                last_kernel=last_kernel,
+                dropout=dropout,
+                batch_norm=batch_norm,
+                encoder=encoder,
+            )
 
         self.spatial = stream(0)
-        self.temporal = stream(int(prior == "motion")) if temporal_stream else None
-        self.priors = (prior,) if temporal_stream else ()
-        streams = 1 + temporal_stream
+        self.temporal = stream(int(prior == "motion")) if prior != "none" else None
+        self.priors = (prior,) if prior != "none" else ()
+        streams = 1 + len(self.priors)
         self.branch_channels = channels = scaled(BRANCH_CHANNELS, width)
         levels = len(BRANCH_BLOCKS)
         self.fuse = nn.ModuleList(nn.Conv2d(streams * channels, 1, 1) for _ in range(levels))
@@ -312,6 +326,7 @@ class STAN(nn.Module):
             shortest=self.frames,
             encode=self.encode,
             decode=self.decode,
+            encoder=trunks(self),
             load_encoder=self.load_encoder,
         )
 
@@ -332,9 +347,14 @@ class STAN(nn.Module):
     def load_encoder(self, raw: Mapping[str, Tensor]) -> None:
         """Take both streams' VGG weights from torchvision's VGG-16, strictly; new layers stay as they are.
 
+        With a small encoder both take an EfficientNet-Lite's, or a whole 3dc-lite's.
+
         Raises:
             CheckpointError: not VGG-16, or its shapes are not this network's (a reduced width).
         """
+        if self.encoder != "vgg":
+            load_trunks(self, raw)
+            return
         own = self.state_dict()
         converted = convert_checkpoint(raw, last_kernel=self.last_kernel)
         if self.priors == ("flow",):  # three channels, as VGG's own

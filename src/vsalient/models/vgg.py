@@ -109,11 +109,6 @@ class DenseVGG(nn.Module):
         return tuple(features)
 
 
-def enlarge(x: Tensor, size: tuple[int, int]) -> Tensor:
-    """Bilinear up-sampling of (N, C, h, w) to (N, C, *size)."""
-    return F.interpolate(x, size, mode="bilinear", align_corners=False)
-
-
 KEY_TABLE: Mapping[str, str] = {
     # torchvision's layer → ours
     **{

@@ -46,7 +46,7 @@ class PriorTools:
                 f"no superpixel classifier at {self.classifier}: vsalient train superpixels makes one"
             )
 
-    def stream(self, names: Sequence[str], *, every: int = 1) -> PriorStream:
+    def stream(self, names: Sequence[str], *, levels: Sequence[int] = (), every: int = 1) -> PriorStream:
         """A stream of the named priors, see `vsalient.priors.prior_stream`.
 
         Raises:
@@ -55,7 +55,7 @@ class PriorTools:
         """
         flow = flow_estimator(self.flow) if self.flow else None
         classifier = _classifier(self.classifier) if self.classifier and "motion" in names else None
-        return prior_stream(names, flow=flow, classifier=classifier, every=every)
+        return prior_stream(names, flow=flow, classifier=classifier, levels=levels, every=every)
 
 
 def flow_estimator(name: str) -> FlowEstimator:

@@ -5,6 +5,7 @@ paper's; without one it is our own, untrained measure: how far a superpixel move
 more of the frame's outline it holds. Both are averaged over three segmentations (Eq. 6).
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 import cv2
@@ -15,6 +16,7 @@ from vsalient.priors.camera import camera_flow
 from vsalient.priors.classifier import SuperpixelClassifier
 from vsalient.priors.flow import Flow, resize_flow
 from vsalient.priors.superpixels import (
+    LEVELS,
     Superpixeled,
     border_shares,
     describe_superpixels,
@@ -42,6 +44,7 @@ class MotionPrior:
         classifier: trained superpixel classifier; None takes the untrained measure.
         features: the deep features that the classifier was trained on; None leaves it colour, place and motion.
         longest: longest side of the grid that superpixels live on.
+        levels: segmentations to take, numbers of `superpixels.LEVELS` from fine to coarse; all when empty.
     """
 
     def __init__(
@@ -50,10 +53,12 @@ class MotionPrior:
         classifier: SuperpixelClassifier | None = None,
         features: DeepFeatures | None = None,
         longest: int = SUPERPIXEL_SIDE,
+        levels: Sequence[int] = (),
     ) -> None:
         self.classifier = classifier
         self.features = features
         self.longest = longest
+        self.levels = tuple(LEVELS[i] for i in levels) or LEVELS
 
     def __call__(self, pixels: Pixels, flow: Flow) -> SaliencyArray:
         """A frame (H, W, 3) uint8 and its flow (H, W, 2) → the prior (H, W) float32 in [0, 1].
@@ -64,7 +69,7 @@ class MotionPrior:
         height, width = flow.shape[:2]
         small, own, unit = self._reduce(flow)
         prior = np.zeros(small.shape[:2], np.float32)
-        segmentations = flow_superpixels(small, unit=unit)
+        segmentations = flow_superpixels(small, levels=self.levels, unit=unit)
         maps = self._maps(pixels, small, own, unit) if self.classifier is not None else None
         for labels in segmentations:
             if self.classifier is not None and maps is not None:
@@ -79,7 +84,10 @@ class MotionPrior:
         """What the classifier is trained on: each segmentation's labels (h, w) and features (R, D)."""
         small, own, unit = self._reduce(flow)
         maps = self._maps(pixels, small, own, unit)
-        return [(labels, describe_superpixels(labels, maps)) for labels in flow_superpixels(small, unit=unit)]
+        return [
+            (labels, describe_superpixels(labels, maps))
+            for labels in flow_superpixels(small, levels=self.levels, unit=unit)
+        ]
 
     def _reduce(self, flow: Flow) -> tuple[Flow, Flow, float]:
         """Flow on the small grid, the part of it that is not the camera's, and half a 480p pixel on that grid."""

@@ -226,6 +226,7 @@ def prior_stream(
     flow: FlowEstimator | None = None,
     classifier: SuperpixelClassifier | None = None,
     features: DeepFeatures | None = None,
+    levels: Sequence[int] = (),
     every: int = 1,
 ) -> PriorStream:
     """A stream that computes the named priors.
@@ -236,6 +237,7 @@ def prior_stream(
             asked for, whose grid is a third of that.
         classifier: trained superpixel classifier for the motion prior; None takes the untrained measure.
         features: the deep features that the classifier was trained on.
+        levels: segmentations of the motion prior, see `MotionPrior`.
         every: only each `every`-th frame of a video gets priors, the others an empty table unless one of the priors
             needs them all, and `between`.
 
@@ -247,7 +249,8 @@ def prior_stream(
         raise OptionError(f"prior '{unknown[0]}' is unknown; known: {', '.join(PRIORS)}")
     if flow is None:
         flow = DisFlow("light", longest=336) if set(names) <= set(RESIDUAL) else DisFlow()
-    return PriorStream(tuple(names), flow, MotionPrior(classifier=classifier, features=features), every=every)
+    motion = MotionPrior(classifier=classifier, features=features, levels=levels)
+    return PriorStream(tuple(names), flow, motion, every=every)
 
 
 def clip_maps(

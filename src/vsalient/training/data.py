@@ -14,6 +14,8 @@ from torch.utils.data import Dataset, Sampler, default_collate
 from vsalient.errors import DataError, VsalientError
 from vsalient.priors import clip_maps
 from vsalient.priors.choose import PriorTools
+from vsalient.priors.stream import PriorStream
+from vsalient.priors.superpixels import LEVELS
 from vsalient.training import augment, overlays, synthesis, unreliable
 from vsalient.training.recipe import ClipRecipe
 from vsalient.training.sources import Mixture
@@ -123,7 +125,12 @@ class ClipStream(Dataset[Sample]):
     def __getitem__(self, number: int) -> Sample:
         """Clip `number`, as tensors."""
         drawn, after = self._draw(number)
-        priors = clip_priors(drawn.frames, self.priors, apart=drawn.apart, after=after, tools=self.tools)
+        levels: list[int] = []
+        if self.recipe.segmentations:
+            rng = np.random.default_rng([self.seed, number, 2])
+            levels = rng.choice(len(LEVELS), min(self.recipe.segmentations, len(LEVELS)), replace=False).tolist()
+        stream = self.tools.stream(self.priors, levels=levels) if self.priors else None
+        priors = clip_priors(drawn.frames, self.priors, apart=drawn.apart, after=after, stream=stream)
         if self.recipe.unreliable and priors and not drawn.apart:
             # A generator of its own: whether a network takes priors must not change the clips.
             rng = np.random.default_rng([self.seed, number, 1])
@@ -328,12 +335,12 @@ def clip_priors(
     *,
     apart: bool = False,
     after: NDArray[np.uint8] | None = None,
-    tools: PriorTools | None = None,
+    stream: PriorStream | None = None,
 ) -> dict[str, Tensor]:
     """Priors of a clip's frames (T, H, W, 3), each (1, T, H, W) float32 in [0, 1]; zero for frames that are `apart`.
 
     `after` (H, W, 3) is the frame behind the clip: with it the last frame's flow looks ahead, without it back.
-    `tools` says what flow and classifier priors are made with; ours when None.
+    `stream` makes them; ours when None.
     """
     if not names:
         return {}
@@ -341,7 +348,7 @@ def clip_priors(
         return {name: torch.zeros(1, *frames.shape[:3]) for name in names}
     size = frames.shape[2], frames.shape[1]
     seen = frames if after is None else np.concatenate([frames, after[None]])
-    made = clip_maps(seen, names, stream=(tools or PriorTools()).stream(names)).items()
+    made = clip_maps(seen, names, stream=stream).items()
     found = {name: [_enlarged(one, size) for one in maps[: len(frames)]] for name, maps in made}
     return {name: torch.from_numpy(np.stack(maps))[None].float() for name, maps in found.items()}
 

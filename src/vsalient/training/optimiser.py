@@ -53,12 +53,15 @@ def _kept(network: nn.Module, freeze_norm: FreezeNorm) -> list[_BatchNorm]:
 
 def freeze(network: nn.Module, recipe: Recipe) -> dict[str, list[nn.Parameter]]:
     """Freeze what the recipe freezes; gives the others, the encoder's and the rest."""
-    prefixes = recipe.optimiser.frozen + (("encoder.",) if recipe.optimiser.encoder_rate == 0 else ())
+    part = describe(network).encoder
+    known = {id(parameter) for parameter in part.parameters()} if part is not None else set()
     groups: dict[str, list[nn.Parameter]] = {"encoder": [], "rest": []}
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not name.startswith(prefixes))
+        group = "encoder" if name.startswith("encoder.") or id(parameter) in known else "rest"
+        still = group == "encoder" and recipe.optimiser.encoder_rate == 0
+        parameter.requires_grad_(not still and not name.startswith(recipe.optimiser.frozen))
         if parameter.requires_grad:
-            groups["encoder" if name.startswith("encoder.") else "rest"].append(parameter)
+            groups[group].append(parameter)
     return groups
 
 

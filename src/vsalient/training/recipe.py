@@ -43,6 +43,8 @@ class ClipRecipe:
         unreliable: share of clips whose motion priors say something wrong (`vsalient.training.unreliable`).
         flow, classifier: what motion priors are made with, a flow estimator's name and a superpixel classifier's file
             (`vsalient.priors.choose`); "" for ours.
+        segmentations: how many of the motion prior's segmentations a clip gets, drawn at random; 0 for all, as at
+            inference. They are most of such a clip's cost.
         target: which frames the loss sees: all of them, the middle one (conv3dnet) or the last (stan).
     """
 
@@ -61,6 +63,7 @@ class ClipRecipe:
     unreliable: float = 0.0
     flow: str = ""
     classifier: str = ""
+    segmentations: int = 0
     target: Literal["all", "middle", "last"] = "all"
 
 

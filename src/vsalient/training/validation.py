@@ -115,7 +115,8 @@ def _clip(
     small, after = seen[:length], seen[length] if ahead else None
     clip = torch.from_numpy(small).to(device).permute(3, 0, 1, 2)[None].float() / 255
     tools = PriorTools(recipe.clips.flow, recipe.clips.classifier)
-    made = clip_priors(small, described.priors, after=after, tools=tools)
+    stream = tools.stream(described.priors) if described.priors else None
+    made = clip_priors(small, described.priors, after=after, stream=stream)
     priors = {name: x[None].to(device) for name, x in made.items()}
     with torch.autocast(device.type, dtype, enabled=dtype != torch.float32):
         logits = described.forward(clip, **priors)

@@ -11,7 +11,10 @@ STAN_FBMS = Test("fbms")
 STAN_PRIOR = "the motion prior is a formula of ours, not the paper's trained classifier, on another optical flow"
 STAN_LABELS = "trained on ground truth alone: coarse labels are made by `vsalient train weak-labels`"
 LEVEL = "the text does not say at which threshold F is taken: the maximum over thresholds"
-_OFF = {part: f"config.{part}=false" for part in ("temporal_stream", "lstm", "conv3d", "attention")}
+_OFF = {
+    "prior": 'config.prior="none"',
+    **{part: f"config.{part}=false" for part in ("lstm", "conv3d", "attention")},
+}
 
 
 def _stan_row(
@@ -70,7 +73,7 @@ ROWS = (
             differs=(STAN_LABELS,),
         )
         for name, off in {
-            "OS": ("temporal_stream", "lstm", "conv3d", "attention"),
+            "OS": ("prior", "lstm", "conv3d", "attention"),
             "ST": ("lstm", "conv3d", "attention"),
             "STC": ("lstm", "attention"),
             "STL": ("conv3d", "attention"),
