@@ -10,6 +10,8 @@ never needs the video's length, so the last clips, where frames run out, follow 
   `[start] × (T − n + 1), start + 1, …`.
 - `repeat-last`: the text of the 3DC-Seg paper (section 4.2). Clips start at 0, s, 2s, … until every frame is
   covered; the last frame fills the last clip.
+- `live` (`ClipPlanner(live=True)`, whatever the tail): clips end at the newest frame, and only their last s slots yield
+  maps; before the first frame, and after the last, the nearest one is repeated. Nothing is averaged.
 - `centred`, `causal`: one clip a frame, of which only the middle (or the last) slot yields a map; frames
   beyond the video's ends repeat the nearest one. For networks that predict one frame of their clip.
 """
@@ -52,16 +54,22 @@ class ClipPlanner:
     With an interval of k, the frames 0, k, 2k, … form one sequence, 1, k + 1, … the next, and so on; each is
     cut into clips on its own, so that every frame still gets a map.
 
+    With `live` a map is given as soon as `length - overlap` new frames are here.
+
     Raises:
         OptionError: the numbers do not fit each other (see `check_clips`).
     """
 
-    def __init__(self, length: int, overlap: int, *, tail: Tail = "shift", interval: int = 1) -> None:
+    def __init__(
+        self, length: int, overlap: int, *, tail: Tail = "shift", interval: int = 1, live: bool = False
+    ) -> None:
         check_clips(length, overlap, tail, interval)
         self.length, self.overlap, self.tail, self.interval = length, overlap, tail, interval
         self._sequences: list[_Sequence] = [
             _PerFrame(length, tail, phase, interval)
             if tail in PER_FRAME_TAILS
+            else _Live(length, length - overlap, tail, phase, interval)
+            if live
             else _Overlapping(length, length - overlap, tail, phase, interval)
             for phase in range(interval)
         ]
@@ -168,6 +176,30 @@ class _Overlapping(_Sequence):
         if self.tail == "shift" and frames >= length:
             return [tuple(range(frames - length, frames))]
         return [tuple(range(self.next, frames)) + (frames - 1,) * (length - (frames - self.next))]
+
+
+class _Live(_Sequence):
+    """Clips that end at the newest frame, every `stride` frames; their last `stride` slots are kept."""
+
+    def __init__(self, length: int, stride: int, tail: Tail, phase: int, interval: int) -> None:
+        super().__init__(length, tail, phase, interval)
+        self.stride = stride
+        self.outputs = tuple(range(length - stride, length))
+
+    def push(self) -> list[tuple[int, ...]]:
+        self.frames += 1
+        return self._clip(self.frames) if self.frames % self.stride == 0 else []
+
+    def finish(self) -> list[tuple[int, ...]]:
+        # The last frame fills the slots behind it, as if the film paused.
+        return self._clip(self.frames + -self.frames % self.stride) if self.frames % self.stride else []
+
+    def _clip(self, end: int) -> list[tuple[int, ...]]:
+        last = self.frames - 1
+        clip = tuple(min(max(end - self.length + slot, 0), last) for slot in range(self.length))
+        self.writes_from = self.frames
+        self.reads_from = min(max(self.frames + self.stride - self.length, 0), last)
+        return [clip]
 
 
 class _PerFrame(_Sequence):

@@ -22,6 +22,7 @@ class Report:
         clips: clips that went through the network.
         first_map_seconds: from the start of the run to the first map, None before it.
         seconds: from the start of the run until its end.
+        outputs: how many are written.
     """
 
     frames: int = 0
@@ -29,8 +30,39 @@ class Report:
     clips: int = 0
     first_map_seconds: float | None = None
     seconds: float = 0.0
+    outputs: int = 1
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _busy: dict[tuple[str, int], float] = field(default_factory=dict, repr=False)
+    _here: dict[int, tuple[float, int]] | None = field(default=None, repr=False)
+    _delays: list[float] = field(default_factory=list, repr=False)
+
+    def follow(self) -> None:
+        """Measure from now on how long each frame takes from its arrival to its outputs."""
+        self._here = {}
+
+    def arrived(self, index: int) -> None:
+        """Frame `index` has been decoded."""
+        if self._here is not None:
+            self._here[index] = time.perf_counter(), self.outputs
+
+    def delivered(self, index: int) -> None:
+        """An output has written frame `index`; the last of them counts."""
+        if self._here is None:
+            return
+        with self._lock:
+            since, left = self._here.pop(index)
+            if left > 1:
+                self._here[index] = since, left - 1
+            else:
+                self._delays.append(time.perf_counter() - since)
+
+    @property
+    def delays(self) -> tuple[float, float] | None:
+        """Seconds from a frame's arrival to its outputs, the median and the 95th percentile; None unless followed."""
+        if not self._delays:
+            return None
+        ranked = sorted(self._delays)
+        return ranked[len(ranked) // 2], ranked[min(len(ranked) - 1, int(0.95 * len(ranked)))]
 
     @property
     def stages(self) -> dict[str, float]:
@@ -60,6 +92,7 @@ class Report:
             "first_map_seconds": None if first is None else round(first, 3),
             "stage_seconds": {stage: round(seconds, 3) for stage, seconds in self.stages.items()},
             "bottleneck": self.bottleneck,
+            **({} if self.delays is None else {"delay_seconds": [round(value, 3) for value in self.delays]}),
         }
 
     @contextmanager

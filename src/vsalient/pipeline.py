@@ -110,6 +110,9 @@ def saliency_maps(
             first = next(source, None)
         if first is None:
             return
+        if procedure.live:
+            report.follow()
+        report.arrived(first.index)
         geometry = Geometry.plan(
             procedure.geometry,
             (first.pixels.shape[0], first.pixels.shape[1]),
@@ -172,7 +175,7 @@ def _prepare(
         from vsalient.priors.choose import PriorTools
 
         stream = PriorTools(procedure.flow, procedure.classifier).stream(names, every=2 if fast else 1)
-        stream.idle = idle
+        stream.idle, stream.live = idle, procedure.live
     inputs = _Inputs(geometry, names, stream, report, idle, fast=fast, keep=keep)
     frame: Frame | None = first
     del first
@@ -186,6 +189,8 @@ def _prepare(
         yield from inputs.push(frame)
         with report.busy("decode"):
             frame = next(others, None)
+        if frame is not None:
+            report.arrived(frame.index)
     yield from inputs.finish()
 
 
@@ -274,7 +279,11 @@ class _Scene:
 
     def __init__(self, procedure: Procedure, report: Report, begins: Callable[[int], None] | None) -> None:
         self._planner = ClipPlanner(
-            procedure.clip_length, procedure.overlap, tail=procedure.tail, interval=procedure.interval
+            procedure.clip_length,
+            procedure.overlap,
+            tail=procedure.tail,
+            interval=procedure.interval,
+            live=procedure.live,
         )
         self._stitcher = Stitcher()
         self._report, self._begins = report, begins

@@ -13,6 +13,9 @@ from vsalient.errors import OptionError
 from vsalient.transforms import Interpolation, Resample, check_geometry
 from vsalient.vocabulary import PER_FRAME_TAILS, PROTOCOLS, Cuts, Protocol, Tail
 
+LIVE_CLIP = 4
+"""Frames in a live run's clip, unless asked otherwise: those that 3dc-lite is trained on."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Procedure:
@@ -26,6 +29,7 @@ class Procedure:
         postprocess: "crf" for a dense CRF on every full-size map, None for nothing.
         cuts: hard cuts are looked for, and each scene is a sequence of its own.
         fast: the network sees every second frame of a scene; the maps between are carried along the flow.
+        live: clips end at the newest frame, and each map is given as early as it can be.
         flow, classifier: what motion priors are made with, see `vsalient.priors.choose`.
     """
 
@@ -41,6 +45,7 @@ class Procedure:
     cuts: bool = True
     interval: int = 1
     fast: bool = False
+    live: bool = False
     flow: str = ""
     classifier: str = ""
 
@@ -60,6 +65,7 @@ def plan_procedure(
     cuts: Cuts = "auto",
     interval: int = 1,
     fast: bool = False,
+    live: bool = False,
 ) -> Procedure:
     """Combine a weights entry with what the user asks for.
 
@@ -75,6 +81,8 @@ def plan_procedure(
             knows no cuts; "off" takes the video as one.
         interval: frames from one slot of a clip to the next: 2 puts every other frame into a clip.
         fast: let the network see every second frame only.
+        live: give each map as early as possible: clips end at the newest frame (of 4 frames, 2 of them new, where
+            nothing else is asked for), and cuts, which are certain only some frames later, are not looked for.
 
     Raises:
         OptionError: a value is out of range, the values do not fit each other, or the model has no paper; a flow
@@ -93,6 +101,15 @@ def plan_procedure(
         )
     if paper and not entry.protocol:
         raise OptionError(f"model '{entry.name}' follows no paper: leave out the protocol, or choose another model")
+    if live and (paper or fast or interval > 1 or tail is not None):
+        clashes = (
+            ("the paper's procedure", paper),
+            ("fast", fast),
+            ("an interval", interval > 1),
+            ("a tail policy", True),
+        )
+        other = next(name for name, asked in clashes if asked)
+        raise OptionError(f"live does not go with {other}: leave one of the two out")
     authors = entry.protocol if paper else {}
     entry_tail = cast(Tail, entry.tail)
     if tail is None:
@@ -105,6 +122,9 @@ def plan_procedure(
 
         PriorTools(entry.flow, entry.classifier_path).check()
     length = entry.clip_length if clip_length is None else clip_length
+    if live and tail not in PER_FRAME_TAILS:
+        length = min(length, LIVE_CLIP) if clip_length is None else length
+        overlap = length // 2 if overlap is None else overlap
     if overlap is None:
         overlap = length - 1 if tail in PER_FRAME_TAILS else max(0, min(entry.overlap, length - 1))
     return Procedure(
@@ -117,9 +137,10 @@ def plan_procedure(
         interpolation=cast(Interpolation, authors.get("interpolation", "bilinear")),
         threshold=authors.get("threshold", "adaptive"),
         postprocess=entry.postprocess,
-        cuts=cuts == "auto" and not paper,
+        cuts=cuts == "auto" and not paper and not live,
         interval=interval,
         fast=fast,
+        live=live,
         flow=entry.flow,
         classifier=entry.classifier_path,
     )
@@ -138,6 +159,7 @@ class Clips:
         protocol: "paper" for the procedure of the model's authors.
         cuts: "off" takes the video as one scene.
         fast: the network sees every second frame.
+        live: each map is given as early as possible.
     """
 
     length: int | None = None
@@ -148,6 +170,7 @@ class Clips:
     protocol: Protocol = "default"
     cuts: Cuts = "auto"
     fast: bool = False
+    live: bool = False
 
     def plan(self, entry: WeightsEntry) -> Procedure:
         """The procedure of the model with this entry.
@@ -165,4 +188,5 @@ class Clips:
             cuts=self.cuts,
             interval=self.interval,
             fast=self.fast,
+            live=self.live,
         )

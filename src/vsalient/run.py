@@ -55,6 +55,7 @@ def write_all(
         VsalientError: whatever a stage raises.
     """
     began = time.perf_counter()
+    report.outputs = max(1, len(outputs))
     step = segmenter or Unsegmented()
     sinks: list[Sink[Result]] = []
     try:
@@ -157,5 +158,6 @@ def _writer(output: Output, report: Report, lane: int) -> Callable[[Result], Non
     def write(result: Result) -> None:
         with report.busy("encode", lane):
             output.write(result)
+        report.delivered(result.frame.index)
 
     return write

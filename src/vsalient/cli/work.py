@@ -157,6 +157,7 @@ class Worker:
             every=self.reading.every,
             limit=self.reading.limit,
             deep=deep,
+            live=self.procedure.live,
         )
 
     def prepare(self) -> None:

@@ -26,8 +26,11 @@ def ffmpeg_name(path: Path) -> str:
     return f"./{path}" if ":" in str(path) and not path.is_absolute() else str(path)
 
 
-def open_container(path: Path) -> InputContainer:
-    """Open `path` for reading.
+_SHORT = {"analyzeduration": "500000"}
+
+
+def open_container(path: Path, *, live: bool = False) -> InputContainer:
+    """Open `path` for reading; `live` looks at half a second of it to learn what it is, not at up to five.
 
     Raises:
         InputError: no such file, a folder, or no permission.
@@ -43,7 +46,9 @@ def open_container(path: Path) -> InputContainer:
         raise DecodeError(f"{path} is empty (0 bytes); copy or record it again.")
     wait_for_pipe(path)
     try:
-        container = av.open(ffmpeg_name(path), "r", metadata_errors="replace", options=_restrictions())
+        container = av.open(
+            ffmpeg_name(path), "r", metadata_errors="replace", options=_restrictions() | (_SHORT if live else {})
+        )
     except (av.FFmpegError, OSError) as error:
         if isinstance(error, PermissionError):
             raise InputError(f"{path} cannot be read: permission denied.") from None

@@ -56,6 +56,10 @@ class PictureStream:
     starts anew (see `SteadyClock`), and in other formats after a backward jump of more than 10 s (recordings put
     together), times are moved so that they go on a frame's duration after the last.
 
+    Args:
+        container, stream: what is read.
+        live: hold no picture back, at the price of the order of those whose stored times are shuffled.
+
     Attributes:
         stream: the stream that is decoded.
         step: a frame's usual duration, in the stream's time base.
@@ -65,8 +69,9 @@ class PictureStream:
         demuxer: where the packets come from; knows how far the tracks reach, and whether it ended with an error.
     """
 
-    def __init__(self, container: InputContainer, stream: VideoStream) -> None:
+    def __init__(self, container: InputContainer, stream: VideoStream, *, live: bool = False) -> None:
         assert stream.time_base is not None
+        self._window = 0 if live else _REORDER_WINDOW
         self.stream, self.demuxer = stream, Demuxer(container, [stream])
         self._time_base: Fraction = stream.time_base
         self.step = usual_step(stream)
@@ -196,7 +201,7 @@ class PictureStream:
                 heapq.heappush(times, frame.pts)
                 last = frame.pts
             held.append(frame)
-            yield from _release(held, times, _REORDER_WINDOW)
+            yield from _release(held, times, self._window)
         yield from _release(held, times, 0)
 
     def _completed(self, frames: Iterator[VideoFrame | None]) -> Iterator[tuple[VideoFrame | None, int | None, bool]]:

@@ -36,6 +36,7 @@ def open_source(
     every: int = 1,
     limit: int | None = None,
     deep: bool = False,
+    live: bool = False,
 ) -> Source:
     """Open a video file, a picture, or a folder of frames.
 
@@ -48,6 +49,7 @@ def open_source(
         every: take every N-th frame only.
         limit: take so many frames at most.
         deep: give a film's frames their `deep` pictures too.
+        live: give each of a film's frames as early as possible: how long it stands is what it says itself.
 
     Raises:
         InputError: nothing there, an empty folder, no frame in the range.
@@ -56,12 +58,12 @@ def open_source(
     """
     path = Path(path)
     check_thinning(every, limit)
-    source = _open_whole(path, start, end, rate or DEFAULT_RATE, deinterlace, deep)
+    source = _open_whole(path, start, end, rate or DEFAULT_RATE, deinterlace, deep, live)
     return source if every == 1 and limit is None else Thinned(source, every=every, limit=limit)
 
 
 def _open_whole(
-    path: Path, start: float | None, end: float | None, rate: Fraction, deinterlace: bool, deep: bool
+    path: Path, start: float | None, end: float | None, rate: Fraction, deinterlace: bool, deep: bool, live: bool
 ) -> Source:
     files = numbered(path) if not path.exists() else []
     still = path.suffix.lower() in IMAGE_SUFFIXES | ANIMATION_SUFFIXES or (path.is_file() and is_still(path))
@@ -74,7 +76,7 @@ def _open_whole(
         return FrameFolder(path.parent, rate=rate, start=start, end=end, files=files)
     if pictures:
         return ImageSource(path, start=start, end=end)
-    return VideoSource(path, start=start, end=end, deinterlace=deinterlace, deep=deep)
+    return VideoSource(path, start=start, end=end, deinterlace=deinterlace, deep=deep, live=live)
 
 
 def is_photo(path: Path) -> bool:

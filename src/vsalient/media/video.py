@@ -67,9 +67,10 @@ class VideoSource(Source):
         end: float | None = None,
         deinterlace: bool = True,
         deep: bool = False,
+        live: bool = False,
     ) -> None:
         check_range(start, end)
-        self._path, self._deinterlace, self._deep = path, deinterlace, deep
+        self._path, self._deinterlace, self._deep, self._live = path, deinterlace, deep, live
         self._start, self._end = _exact(start), _exact(end)
         self._container: InputContainer | None = None
         self._converter: RgbConverter | None = None
@@ -108,9 +109,10 @@ class VideoSource(Source):
 
     def _open(self) -> tuple[InputContainer, VideoStream]:
         self.close()
-        self._container = container = open_container(self._path)
+        self._container = container = open_container(self._path, live=self._live)
         stream = video_stream(container, self._path)
-        stream.thread_type = "AUTO"
+        # Threads that share out whole frames hold back as many as there are.
+        stream.thread_type = "SLICE" if self._live else "AUTO"
         if stream.codec_context.width * stream.codec_context.height >= _MANY_PIXELS:
             # Every thread keeps pictures of its own, 12 to 50 megabytes each.
             stream.codec_context.thread_count = 2
@@ -130,12 +132,12 @@ class VideoSource(Source):
             except (OSError, ValueError) as error:
                 log.debug("%s: cannot seek (%s); reading from the beginning", self._path, error)
                 break
-            self._decoder = PictureStream(container, stream)
+            self._decoder = PictureStream(container, stream, live=self._live)
             pictures = iter(self._decoder)
             first = next(pictures, None)
             if first is not None and first.frame is not None and first.pts <= target:
                 return itertools.chain([first], pictures)
-        self._decoder = PictureStream(*self._open())
+        self._decoder = PictureStream(*self._open(), live=self._live)
         return iter(self._decoder)
 
     def _deliver(self, pictures: Iterator[DecodedPicture]) -> Iterator[Frame]:
@@ -147,8 +149,9 @@ class VideoSource(Source):
         indices = itertools.count()
         if self._deinterlace:
             pictures = deinterlaced(pictures)
-        # The next picture's time tells how long one stands; the last one must say so itself.
-        for picture, following in _with_next(pictures):
+        # The next picture's time tells how long one stands; the last one must say so itself, and so must each where the
+        # next cannot be waited for.
+        for picture, following in ((each, None) for each in pictures) if self._live else _with_next(pictures):
             pts = picture.pts - self._origin
             time = pts * self._time_base
             if self._end is not None and time >= self._end:
@@ -168,7 +171,10 @@ class VideoSource(Source):
                         )
             if self._start is not None and time < self._start:
                 continue
-            duration = self._last_duration(picture) if following is None else following.pts - picture.pts
+            if self._live:
+                duration: int | None = picture.duration or self._decoder.step
+            else:
+                duration = self._last_duration(picture) if following is None else following.pts - picture.pts
             if latest is None or self._converter is None:
                 waiting.append((pts, duration))
                 continue

@@ -32,6 +32,7 @@ class _Pipe:
     def write(self, data: bytes) -> int:
         """Pass them on."""
         self._stream.write(data)
+        self._stream.flush()
         return len(data)
 
 
@@ -66,7 +67,9 @@ class StdoutVideo(Output):
         with self._reader_there():
             if self._container is None:
                 sys.stdout.flush()
-                self._container = av.open(_Pipe(sys.stdout.buffer), "w", format="nut")
+                self._container = av.open(
+                    _Pipe(sys.stdout.buffer), "w", format="nut", container_options={"flush_packets": "1"}
+                )
                 stream = self._container.add_stream("rawvideo", rate=self._given.info.rate or Fraction(25))
                 assert isinstance(stream, VideoStream)
                 self._stream = stream

@@ -58,6 +58,7 @@ class PriorStream:
     """
 
     idle: Callable[[int], bool] | None = None
+    live = False
 
     def __init__(self, names: tuple[str, ...], flow: FlowEstimator, motion: MotionPrior, *, every: int = 1) -> None:
         self.names = names
@@ -96,6 +97,8 @@ class PriorStream:
             MissingDependencyError: scikit-image is not installed.
         """
         self._before, self._last = self._last, frame
+        if self.live:
+            return [self._priors(frame, self._before)]
         if self._before is None:
             return []
         return [self._priors(self._before, frame)]
@@ -104,7 +107,7 @@ class PriorStream:
         """Give the last frame's priors; the stream is then as new."""
         last, before = self._last, self._before
         self._last = self._before = None
-        found = [] if last is None else [self._priors(last, before)]
+        found = [] if last is None or self.live else [self._priors(last, before)]
         self._forget()
         return found
 

@@ -97,6 +97,9 @@ class Console:
         rate = report.frames / report.seconds if report.seconds else 0.0
         self.say(f"{name}: {report.frames} frames in {report.seconds:.1f} s, {rate:.1f} frames/s")
         times = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.stages.items())
+        if report.delays is not None:
+            middle, most = report.delays
+            self.say(f"  delay from a frame's arrival to its outputs: {middle:.2f} s, 95 % within {most:.2f} s")
         self.say(f"  busy: {times}; the bottleneck is {BOTTLENECKS.get(report.bottleneck, 'unknown')}")
 
     def table(self, outcomes: Sequence[Outcome]) -> None:

@@ -124,7 +124,7 @@ def allow_code(context: click.Context, parameter: click.Parameter, value: str | 
 
 
 def clip_options(command: Command) -> Command:
-    """--clip-length, --overlap, --tail, --interval, --resolution, --protocol, --cuts, --fast."""
+    """--clip-length, --overlap, --tail, --interval, --resolution, --protocol, --cuts, --live, --fast."""
     return options(
         option("Clips", "--clip-length", "length", type=int, metavar="FRAMES",
                help="Frames fed to the network together.  [default: the model's own]"),
@@ -145,6 +145,9 @@ def clip_options(command: Command) -> Command:
                     "it unless --dtype says otherwise."),
         option("Clips", "--cuts", type=click.Choice(CUTS), default="auto", show_default=True,
                help="Look for hard cuts and take each scene by itself; never with --protocol paper."),
+        option("Clips", "--live", is_flag=True,
+               help="For a camera or a stream: clips of 4 frames end at the newest, maps come with the least delay, "
+                    "which is said at the end. With -o - another program can show them."),
         option("Clips", "--fast", is_flag=True,
                help="The network sees every second frame; the maps between are carried along the optical flow."),
     )(command)  # fmt: skip
