@@ -37,13 +37,14 @@ class FalseMotion:
 
     def __init__(self, engine: Engine, fault: str) -> None:
         self.engine, self.fault = engine, fault
+        self.behind = engine.behind
 
     def reset(self) -> None:
         self.engine.reset()
 
-    def run(self, frames, indices, outputs=None, priors: Mapping[str, Sequence] | None = None):
+    def submit(self, frames, indices, outputs=None, priors: Mapping[str, Sequence] | None = None):
         wrong = {name: [self._wrong(x) for x in maps] for name, maps in (priors or {}).items()}
-        return self.engine.run(frames, indices, outputs, wrong)
+        return self.engine.submit(frames, indices, outputs, wrong)
 
     def _wrong(self, x):
         if self.fault == "zero":
