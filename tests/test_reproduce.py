@@ -129,10 +129,10 @@ def test_a_break_leaves_whole_sequences_that_are_not_made_again(davis, tmp_path,
 
 
 def test_what_is_lacking_is_one_line_that_names_it():
-    result = vsalient("dsrfcn3d", "--table", "3", "--row", "davis")
+    result = vsalient("conv3dnet", "--table", "3", "--row", "davis")
     assert result.returncode == 1
     assert result.stderr.splitlines() == [
-        "dsrfcn3d table-3/davis: needs data davis16 (--data davis16=FOLDER); weights of dsrfcn3d (--weights FILE, "
+        "conv3dnet table-3/davis: needs data davis16 (--data davis16=FOLDER); weights of conv3dnet (--weights FILE, "
         "or --train)"
     ]
     (row,) = choose_rows("dsrfcn3d", ("table-4",), ("rfcn3d-davis",))
