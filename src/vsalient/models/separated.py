@@ -21,6 +21,7 @@ class SeparatedConv3d(nn.Module):
     """`ConvNorm2d` over clips; a depthwise kernel may see `frames` frames and skip every other one."""
 
     fold = (("conv", "norm"),)
+    activation = "relu6"
 
     def __init__(self, like: ConvNorm2d, *, frames: int = 1, stride: int = 1) -> None:
         super().__init__()
