@@ -193,8 +193,8 @@ def test_misfits_are_named(tmp_path: Path) -> None:
 
 
 def test_unpublished_and_missing_models(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"'stan' were never published: train it with `vsalient train`"):
-        checkpoints.load_network("stan")
+    with pytest.raises(WeightsError, match=r"'conv3dnet' were never published: train it with `vsalient train`"):
+        checkpoints.load_network("conv3dnet")
     with pytest.raises(WeightsError, match=r"no weights file .*nowhere\.pth"):
         checkpoints.load_network("nowhere.pth")
     with pytest.raises(CheckpointError, match=r"no weights file .*nowhere\.pth"):

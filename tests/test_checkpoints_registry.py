@@ -33,13 +33,15 @@ def test_builtin_names_and_default() -> None:
         "scnn",
         "scnn-s",
         "stan",
+        "stan-s",
     ]
     assert registry["3dc-lite"].source == "bundled"
     assert {entry.source for entry in registry.values()} == {"bundled", "url", "none"}
 
 
 @pytest.mark.parametrize(
-    "name", ["3dc-lite", "3dc-seg", "3dc-seg-s", "dsrfcn3d", "dsrfcn3d-s", "conv3dnet", "scnn", "scnn-s", "stan"]
+    "name",
+    ["3dc-lite", "3dc-seg", "3dc-seg-s", "dsrfcn3d", "dsrfcn3d-s", "conv3dnet", "scnn", "scnn-s", "stan", "stan-s"],
 )
 def test_builtin_entry_builds_and_counts(name: str) -> None:
     found = checkpoints.registry()[name]
@@ -50,7 +52,7 @@ def test_builtin_entry_builds_and_counts(name: str) -> None:
     clips.plan_clips(20, found.clip_length, found.overlap, tail=found.tail)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("name", ["3dc-lite", "3dc-seg-s", "dsrfcn3d-s", "scnn-s"])
+@pytest.mark.parametrize("name", ["3dc-lite", "3dc-seg-s", "dsrfcn3d-s", "scnn-s", "stan-s"])
 def test_bundled_file_has_its_recorded_hash(name: str) -> None:
     found = checkpoints.registry()[name]
     assert checkpoints.verify(found).good

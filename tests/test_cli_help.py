@@ -68,7 +68,7 @@ main()
         ("vsalient segment -m sc", ["scnn", "scnn-s"]),
         ("vsalient predict -w ove", ["overlay"]),
         ("vsalient predict -w masks,map", ["masks,maps"]),
-        ("vsalient models info st", ["stan"]),
+        ("vsalient models info st", ["stan", "stan-s"]),
         ("vsalient train 3dc-seg", ["3dc-seg-synthetic", "3dc-seg-video"]),
         ("vsalient predict --dtype b", ["bfloat16"]),
     ],

@@ -94,7 +94,7 @@ def test_what_does_not_go_with_live(capsys: pytest.CaptureFixture[str], tmp_path
 def test_a_live_procedure_has_short_clips_and_no_cuts() -> None:
     from vsalient.checkpoints import find_entry
 
-    lite, stan = find_entry("3dc-lite"), find_entry("stan")
+    lite, stan = find_entry("3dc-lite"), find_entry("stan-s")
     plan = plan_procedure(lite, live=True)
     assert (plan.clip_length, plan.overlap, plan.cuts, plan.live) == (4, 2, False, True)
     assert plan_procedure(lite, live=True, clip_length=8, overlap=7).overlap == 7

@@ -56,7 +56,7 @@ def test_list_shows_every_model(capsys: pytest.CaptureFixture[str]) -> None:
     assert rows["name"] == ["name", "runs", "J", "held-out J", "frames/s", "MB", "terms"]
     ready = [rows[name][1].startswith(("yes", "as ")) for name in names[1:]]
     assert ready == sorted(ready, reverse=True), "what runs comes first"
-    assert rows["3dc-seg"][1:3] == ["after a fetch", "83.9"] and rows["stan"][1] == "needs weights"
+    assert rows["3dc-seg"][1:3] == ["after a fetch", "83.9"] and rows["stan"][1] == "as stan-s"
     assert rows["scnn"][1] == "as scnn-s" and 50 < float(rows["3dc-lite"][2]) < 100
     assert rows["3dc-lite"][1:2] == ["yes"] and rows["3dc-lite"][6] == "non-commercial"
     assert all(float(value) > 1 for value in rows["3dc-lite"][3:6]) and rows["scnn-s"][3] == "66.1"
@@ -118,9 +118,9 @@ def test_fetch_path_verify(capsys: pytest.CaptureFixture[str], site: Loopback, l
 
 
 def test_fetch_goes_on_after_a_failure(capsys: pytest.CaptureFixture[str], lab: bytes) -> None:
-    run = Run(capsys, "fetch", "stan", "tiny-net", "-q")
+    run = Run(capsys, "fetch", "conv3dnet", "tiny-net", "-q")
     assert run.code == 1 and run.out.endswith("model.safetensors\n")
-    assert run.err.startswith("Error: the weights of 'stan' were never published: train it")
+    assert run.err.startswith("Error: the weights of 'conv3dnet' were never published: train it")
 
 
 def test_fetch_options(capsys: pytest.CaptureFixture[str], lab: bytes) -> None:

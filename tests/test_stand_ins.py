@@ -32,7 +32,7 @@ def test_own_weights_are_never_put_into_another_network():
 def test_every_stand_in_is_there_and_of_the_same_architecture():
     known = registry()
     pairs = [(known[name], known[known[name].stand_in]) for name in known if known[name].stand_in]
-    assert {entry.name for entry, _ in pairs} >= {"3dc-seg", "dsrfcn3d", "scnn"}
+    assert {entry.name for entry, _ in pairs} >= {"3dc-seg", "dsrfcn3d", "scnn", "stan"}
     assert pairs
     for entry, other in pairs:
         assert other.source == "bundled" and other.architecture == entry.architecture

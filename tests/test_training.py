@@ -1,6 +1,7 @@
 """Recipes, the loop and `vsalient train`: overrides, exact resume, two processes, errors."""
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -359,10 +360,36 @@ def test_the_stages_of_3dc_lite_fit_each_other():
         {k: v.shape for k, v in models.build(stage.architecture, **stage.config).state_dict().items()}
         for stage in stages
     ]
-    for before, after, stage in zip(sizes, sizes[1:], stages[1:], strict=False):
-        new = [key for key in after if key not in before]
-        assert all(key.startswith(tuple(stage.init_copy)) for key in new)
-        assert all(after[key] == shape for key, shape in before.items())
+    known = dict(zip([stage.name for stage in stages], sizes, strict=True))
+    for previous, after, stage in zip(stages, sizes[1:], stages[1:], strict=False):
+        for name in stage.follows or (previous.name,):
+            before = known[name]
+            assert all(key.startswith(tuple(stage.init_copy)) for key in after if key not in before)
+            wider = [f"{convolution}.weight" for convolution in stage.init_widen]
+            assert all(after[key] == shape for key, shape in before.items() if key not in wider)
+            assert all(after[key][1] >= before[key][1] for key in wider)
+
+
+def test_a_mean_of_networks_with_gates_and_without_is_a_run_of_no_steps(data, tmp_path):
+    small = {"channels": (8, 8, 8, 8, 8), "residual": 4}
+    plain = models.build("lite3dc", **small)
+    config = {**small, "grafted": True, "priors": ["residual", "residual_speed", "residual_mean"]}
+    grafted = models.build("lite3dc", **config)
+    with torch.no_grad():
+        grafted.gate8.clip.bias.fill_(3.0)
+    for name, network in (("plain", plain), ("grafted", grafted)):
+        torch.save(network.state_dict(), tmp_path / f"{name}.pt")
+    init = f"mean:{tmp_path / 'grafted.pt'},{tmp_path / 'grafted.pt'},{tmp_path / 'plain.pt'}"
+    recipe = load_recipe("3dc-lite-final", ["clips.size=[32,64]"])
+    recipe = dataclasses.replace(recipe, config=config)
+    weights = Trainer(recipe, [open_pairs(data)], tmp_path / "run", workers=0, init=init).run()
+    mean = torch.load(weights, weights_only=True)
+    assert torch.allclose(mean["gate8.clip.bias"], torch.tensor(2.0))
+    expected = (2 * grafted.head2.weight + plain.head2.weight) / 3
+    assert torch.allclose(mean["head2.weight"], expected, atol=1e-6)
+    wide, narrow = grafted.residual.enter.conv.weight, plain.residual.enter.conv.weight
+    assert torch.allclose(mean["residual.enter.conv.weight"][:, :2], (2 * wide[:, :2] + narrow) / 3, atol=1e-6)
+    assert torch.allclose(mean["residual.enter.conv.weight"][:, 2], 2 * wide[:, 2] / 3, atol=1e-6)
 
 
 def test_a_stage_cannot_follow_a_later_one(recipe, data, tmp_path, capsys):

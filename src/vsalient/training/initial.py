@@ -37,17 +37,18 @@ def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = N
     for path in files:
         if not path.is_file():
             raise DataError(f"init: no such checkpoint '{path}'; give a file, mean:FILE,FILE, encoder:WHERE or scratch")
-    state = _mean(files)
     expected = network.state_dict()
-    spared = _copy(state, expected, copy or {})
-    for name in widen:
-        key = f"{name}.weight"
-        if key in state and key in expected and state[key].ndim > 1:
-            more = expected[key].shape[1] - state[key].shape[1]
-            if more > 0:
-                state[key] = torch.cat(
-                    [state[key], state[key].new_zeros(len(state[key]), more, *state[key].shape[2:])], 1
-                )
+    spared: set[str] = set()
+    states = []
+    for path in files:
+        state = load_state_dict(path)
+        lacking = _copy(state, expected, copy or {})
+        _widen(state, expected, widen)
+        if len(files) > 1:  # what one of them lacks counts as it was built
+            state |= {key: expected[key].clone() for key in lacking}
+        spared |= lacking
+        states.append(state)
+    state = _mean(files, states)
     for key, value in state.items():
         if key in expected and expected[key].shape != value.shape:
             raise CheckpointError(
@@ -65,9 +66,19 @@ def initialise(network: nn.Module, init: str, copy: Mapping[str, str] | None = N
         )
 
 
-def _mean(files: Sequence[Path]) -> dict[str, Tensor]:
+def _widen(state: dict[str, Tensor], expected: Mapping[str, Tensor], names: Sequence[str]) -> None:
+    """Give named convolutions the inputs that their checkpoint's lack, with weights of zero."""
+    for name in names:
+        key = f"{name}.weight"
+        if key in state and key in expected and state[key].ndim > 1:
+            more = expected[key].shape[1] - state[key].shape[1]
+            if more > 0:
+                none = state[key].new_zeros(len(state[key]), more, *state[key].shape[2:])
+                state[key] = torch.cat([state[key], none], dim=1)
+
+
+def _mean(files: Sequence[Path], states: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
     """The average of checkpoints, floating-point tensors as float32; the others (counters) are the first file's."""
-    states = [load_state_dict(path) for path in files]
     first = states[0]
     for path, state in zip(files[1:], states[1:], strict=True):
         odd = [k for k in set(first) ^ set(state) if not k.endswith("num_batches_tracked")]

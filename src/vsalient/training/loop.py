@@ -187,7 +187,7 @@ class Trainer:
                 self._save()
                 saved = self.step
             tell(self._validate(stopping) if due else None)
-        if self.step > saved:
+        if self.step > saved or not self.checkpoint.exists():  # or a run of no steps
             self._save()
 
     @staticmethod

@@ -127,7 +127,8 @@ class Recipe:
         stages: names of recipes to run in turn, each beginning with the one before; a recipe with stages is only that.
         follows: among stages, the earlier ones to begin with instead; the weights of several are averaged (Wortsman et
             al.: Model soups, ICML 2022). A name that stands twice counts twice.
-        steps, batch, accumulate: optimiser steps, clips a step and process, micro-batches a step.
+        steps, batch, accumulate: optimiser steps, clips a step and process, micro-batches a step. No steps at all leave
+            the weights that a run begins with, such as a mean of others.
         seed: of clips and initial weights.
         precision: autocast dtype; "auto" is bfloat16 where the device is fast in it, else float32.
         ema: decay of the averaged weights, which are what is validated and shipped; 0 for none.
@@ -261,8 +262,9 @@ def _check_recipe(recipe: Recipe, where: str) -> None:
     if recipe.clips.kinds.get("stills", 0) > 0 and recipe.clips.target != "all":
         raise DataError(f'{where}: clips.kinds: "stills" needs clips.target = "all"; use "still" instead')
     for name, value in (("steps", recipe.steps), ("batch", recipe.batch), ("accumulate", recipe.accumulate)):
-        if value < 1:
-            raise DataError(f"{where}: {name} must be at least 1, got {value}")
+        least = 0 if name == "steps" else 1
+        if value < least:
+            raise DataError(f"{where}: {name} must be at least {least}, got {value}")
     if 0 < recipe.optimiser.schedule_steps < recipe.steps:
         raise DataError(f"{where}: optimiser.schedule_steps must be 0 or at least steps ({recipe.steps})")
     for name in ("repeat", "reverse", "large", "overlays", "unreliable"):
