@@ -41,7 +41,8 @@ picture: $(STAMP)
 	$(BIN)/python examples/picture.py docs/picture.jpg
 
 test: $(TESTED)
-	$(BIN)/python -m pytest
+	@# Two processes: tests of one file stay together. Networks' threads would stand in each other's way.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 format: $(TESTED)
 	$(BIN)/ruff format .
