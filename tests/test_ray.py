@@ -32,7 +32,7 @@ main(["predict", f"{sys.argv[1]}/in", "-o", f"{sys.argv[1]}/out", "--runner", "r
 
 def kill_one_at_work(driver: int) -> bool:
     """SIGKILL one actor of the cluster that is at work on a film, with whatever runs below it left to itself."""
-    lines = subprocess.run(["ps", "-eo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()[1:]
+    lines = subprocess.run(["ps", "-wweo", "pid,ppid,args"], capture_output=True, text=True).stdout.splitlines()[1:]
     parents = {int(line.split()[0]): (int(line.split()[1]), line) for line in lines}
     for pid, (parent, line) in parents.items():
         if "--worker" in line and "vsalient" in line and _below(pid, driver, parents):
@@ -54,7 +54,7 @@ def _below(pid: int, root: int, parents: dict[int, tuple[int, str]]) -> bool:
 def test_the_command_and_the_data_set_on_a_local_ray(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     needs("ray")
     install(monkeypatch, tmp_path / "home")
-    for_children(monkeypatch, seconds=0.05)
+    for_children(monkeypatch, seconds=0.4)  # so that one is at work when it is looked for
     monkeypatch.setenv("RAY_DATA_DISABLE_PROGRESS_BARS", "1")
     (tmp_path / "in").mkdir()
     film = write_clip(tmp_path / "in/0.mp4", 20).read_bytes()
