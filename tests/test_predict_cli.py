@@ -260,7 +260,9 @@ def test_quiet_while_looking_for_inputs(place: Path) -> None:
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals")
 @pytest.mark.parametrize(
-    "signals", [[signal.SIGINT], [signal.SIGTERM, signal.SIGTERM]], ids=["ctrl-c", "terminated twice"]
+    "signals",
+    [[signal.SIGINT], [signal.SIGINT] * 4, [signal.SIGTERM, signal.SIGTERM]],
+    ids=["ctrl-c", "ctrl-c again and again", "terminated twice"],
 )
 def test_being_stopped_leaves_no_half_file(place: Path, signals: list[signal.Signals]) -> None:
     write_clip(place / "long.mp4", 1200)

@@ -4,6 +4,7 @@ No thread of ours runs when the interpreter ends: one that is inside PyTorch or 
 """
 
 import atexit
+import contextlib
 import threading
 import time
 import weakref
@@ -175,11 +176,12 @@ class Sink(Generic[T]):
 def stop_all() -> None:
     """Stop all threads, and wait for them; the program is about to end."""
     running = list(_running)
-    for worker in running:
-        worker.stop()
-    last = time.monotonic() + _PATIENCE
-    for worker in running:
-        worker.join(max(0.0, last - time.monotonic()))
+    with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C once more: nobody wants to wait
+        for worker in running:
+            worker.stop()
+        last = time.monotonic() + _PATIENCE
+        for worker in running:
+            worker.join(max(0.0, last - time.monotonic()))
 
 
 def _start(worker: "Ahead[Any] | Sink[Any]", run: Callable[[], None], name: str) -> threading.Thread:
