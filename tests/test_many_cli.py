@@ -242,6 +242,9 @@ def test_a_folder_under_watch(place: Path) -> None:
     Path("in/b.mp4").write_bytes(b"garbage")
     Path("in/c.mp4").write_bytes(ready)
     wait_for(Path("out/c_saliency.mp4"), process)
+    until = time.monotonic() + 30
+    while states().get("in/c.mp4") != "done" and time.monotonic() < until:  # the file is there before its line
+        time.sleep(0.05)
     process.send_signal(signal.SIGTERM)
     error = process.communicate(timeout=60)[1]
     assert process.returncode == 143 and "in/b.mp4" in error

@@ -31,10 +31,12 @@ def main(args: list[str] | None = None) -> NoReturn:
     try:
         try:
             code = _run(args, stopping)
-        except KeyboardInterrupt:  # between two lines of ours, where `_run` does not see it
+            if args is None:
+                _leave(code, stopping)
+        except KeyboardInterrupt:  # between two lines of ours, before `_run` sees it or after
             code = _interrupted(stopping)
-        if args is None:
-            _leave(code, stopping)
+            if args is None:
+                _leave(code, stopping)
     finally:
         stopping.restore()
     sys.exit(code)
