@@ -1,12 +1,14 @@
 """The encoder of 3dc-lite: EfficientNet-Lite, one frame at a time, and the names of its published weights."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from vsalient.errors import CheckpointError
 
 
 class LiteVariant(NamedTuple):
@@ -136,10 +138,18 @@ HEAD_KEYS = ("_conv_head.", "_bn1.", "_fc.")
 """The classifier's head: segmentation has no use for it."""
 
 
-def encoder_weights(raw: Mapping[str, Tensor], variant: str = "lite0") -> dict[str, Tensor]:
-    """`EfficientNetLite`'s weights from the state dict of a whole 3dc-lite or of a published classifier."""
+def encoder_weights(raw: Mapping[str, Tensor], variant: str, wanted: Iterable[str]) -> dict[str, Tensor]:
+    """`EfficientNetLite`'s weights from the state dict of a whole 3dc-lite or of a published classifier.
+
+    Raises:
+        CheckpointError: some of the wanted names are missing.
+    """
     lite = {key.removeprefix("encoder."): value for key, value in raw.items() if key.startswith("encoder.")}
-    return lite or convert_lite_encoder(raw, variant)
+    found = lite or convert_lite_encoder(raw, variant)
+    missing = [key for key in wanted if key not in found and not key.endswith("num_batches_tracked")]
+    if missing:
+        raise CheckpointError(f"not a whole EfficientNet-Lite: {len(missing)} tensors are missing, first {missing[0]}")
+    return found
 
 
 def convert_lite_encoder(raw: Mapping[str, Tensor], variant: str = "lite0") -> dict[str, Tensor]:
